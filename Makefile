@@ -1,0 +1,409 @@
+# Makefile - builds, tests, starts and installs kvd. `make help` lists the targets.
+#
+# One file, no recursion over folders. Sources are found by wildcard: a new .c file
+# needs no change here. Objects and programs of a mode lie together:
+#   MODE=release -> $(BUILD)/        MODE=debug|asan|tsan|fuzz|mutants -> $(BUILD)/MODE/
+# so `make BUILD=/tmp/x MODE=asan` works in /tmp/x/asan.
+#
+# unit, scenario and sim run in debug mode (raft_check after each step) unless MODE
+# says otherwise. T= picks a folder or test (T=raft, T=raft/log), C= one case.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# ---- mode and folders -----------------------------------------------------------
+
+BUILD ?= build
+DEBUG_GOALS := unit scenario sim tests
+ifeq ($(origin MODE),undefined)
+  ifeq ($(and $(MAKECMDGOALS),$(if $(filter-out $(DEBUG_GOALS),$(MAKECMDGOALS)),,1)),1)
+    MODE := debug
+  else
+    MODE := release
+  endif
+endif
+MODES := release debug asan tsan fuzz mutants
+ifeq ($(filter $(MODE),$(MODES)),)
+  $(error MODE=$(MODE) is not one of $(MODES))
+endif
+O := $(if $(filter release,$(MODE)),$(BUILD),$(BUILD)/$(MODE))
+
+PREFIX  ?= /usr/local
+LIBDIR  ?= $(PREFIX)/lib
+BINDIR  ?= $(PREFIX)/bin
+INCDIR  ?= $(PREFIX)/include
+VERSION := 0.1.0
+SOVERSION := 0
+
+NODES     ?= 3
+NGROUPS   ?= 8
+PORT_BASE ?= 7400
+CLUSTER_DIR ?= cluster
+FUZZ_SECONDS ?= 10
+SIM_SEEDS ?= 40
+JOBS ?= 2
+
+Q := $(if $(V),,@)
+comma := ,
+
+# ---- compiler -------------------------------------------------------------------
+
+ifeq ($(MODE),fuzz)
+  CC := clang-14
+else ifeq ($(origin CC),default)
+  CC := gcc
+endif
+AR := ar
+PKG_CONFIG ?= pkg-config
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
+  -Wmissing-prototypes -Wvla -Wundef -Werror
+CHECKED := -DKV_DEBUG_CHECKS=1 -fno-omit-frame-pointer
+CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+CFLAGS_debug   := -O1 -g $(CHECKED)
+CFLAGS_asan    := -O1 -g $(CHECKED) -fsanitize=address,undefined -fno-sanitize-recover=all
+CFLAGS_tsan    := -O1 -g $(CHECKED) -fsanitize=thread
+CFLAGS_fuzz    := -O1 -g $(CHECKED) -fsanitize=fuzzer-no-link,address,undefined \
+  -fno-sanitize-recover=all -Wno-gnu-zero-variadic-macro-arguments
+CFLAGS_mutants := -O1 -g $(CHECKED) -DKV_MUTANTS=1
+LDFLAGS_release := -pie -Wl,-z,relro,-z,now
+LDFLAGS_asan   := -fsanitize=address,undefined
+LDFLAGS_tsan   := -fsanitize=thread
+LDFLAGS_fuzz   := -fsanitize=address,undefined
+
+# pkg-config of the first module that is there, else the given fallback.
+pkg = $(shell for m in $(2); do $(PKG_CONFIG) --exists $$m 2>/dev/null && \
+  { $(PKG_CONFIG) $(1) $$m; exit; }; done; echo "$(3)")
+
+LIBS_uv      := $(call pkg,--libs,libuv,-luv -lpthread -ldl)
+LIBS_msgpack := $(call pkg,--libs,msgpack-c msgpack,-lmsgpackc)
+LIBS_lmdb    := $(call pkg,--libs,lmdb,-llmdb)
+LIBS_inih    := $(call pkg,--libs,inih,-linih)
+LIBS_jansson := $(call pkg,--libs,jansson,-ljansson)
+LIBS_edit    := $(call pkg,--libs,libedit,-ledit)
+LIBS_cmocka  := $(call pkg,--libs,cmocka,-lcmocka)
+CFLAGS_pkg   := $(sort $(call pkg,--cflags,libuv,) $(call pkg,--cflags,msgpack-c msgpack,) \
+  $(call pkg,--cflags,lmdb,) $(call pkg,--cflags,jansson,))
+
+# llhttp: the library where the system has it, else the C sources Debian ships.
+ifeq ($(shell $(PKG_CONFIG) --exists libllhttp 2>/dev/null && echo y),y)
+  CFLAGS_llhttp := $(shell $(PKG_CONFIG) --cflags libllhttp)
+  LIBS_llhttp   := $(shell $(PKG_CONFIG) --libs libllhttp)
+  LLHTTP_SRC    :=
+else
+  LLHTTP_DIR    ?= /usr/share/llhttp
+  CFLAGS_llhttp := -isystem /usr/share/include/llhttp
+  LIBS_llhttp   :=
+  LLHTTP_SRC    := $(LLHTTP_DIR)/llhttp.c $(LLHTTP_DIR)/api.c $(LLHTTP_DIR)/http.c
+endif
+
+ALL_CPPFLAGS := -std=gnu11 -D_GNU_SOURCE -I. -DKV_VERSION_STRING='"$(VERSION)"' \
+  $(CFLAGS_pkg) $(CFLAGS_llhttp) $(CPPFLAGS)
+ALL_CFLAGS  = $(ALL_CPPFLAGS) $(WARN) $(CFLAGS_$(MODE)) -fPIE $(CFLAGS)
+ALL_LDFLAGS = $(LDFLAGS_$(MODE)) $(LDFLAGS)
+
+# ---- sources --------------------------------------------------------------------
+
+obj  = $(patsubst %.c,$(O)/%.o,$(1))
+pic  = $(patsubst %.c,$(O)/pic/%.o,$(1))
+
+BASE_SRC    := $(wildcard raft/base/*.c)
+RAFT_SRC    := $(wildcard raft/*.c)
+RPC_SRC     := $(wildcard rpc/*.c)
+STORAGE_SRC := $(wildcard storage/*.c)
+SERVER_SRC  := $(filter-out server/main.c,$(wildcard server/*.c))
+KVCTL_SRC   := $(wildcard client/kvctl*.c)
+CLIENT_SRC  := $(filter-out $(KVCTL_SRC),$(wildcard client/*.c))
+JEPSEN_SRC  := $(wildcard jepsen/*.c jepsen/*/*.c)
+TESTLIB_SRC := $(wildcard tests/lib/*.c)
+SIM_SRC     := $(filter-out tests/sim/main.c tests/sim/test_%,$(wildcard tests/sim/*.c))
+LOAD_SRC    := $(wildcard tests/bench/load*.c)
+# What libkv carries besides its own objects, so that it can be used alone.
+KVBASE_SRC  := $(RPC_SRC) $(wildcard raft/record.c) $(BASE_SRC)
+LLHTTP_OBJ  := $(patsubst $(LLHTTP_DIR)/%.c,$(O)/llhttp/%.o,$(LLHTTP_SRC))
+
+LIBBASE    := $(O)/libbase.a
+LIBRAFT    := $(O)/libraft.a
+LIBRPC     := $(O)/librpc.a
+LIBSTORAGE := $(O)/libstorage.a
+LIBSERVER  := $(O)/libserver.a
+LIBSIM     := $(O)/libsim.a
+LIBTEST    := $(O)/libtest.a
+LIBKV      := $(O)/libkv.a
+LIBKV_SO   := $(O)/libkv.so
+HOUSE      := $(LIBSERVER) $(LIBSTORAGE) $(LIBRPC) $(LIBRAFT) $(LIBBASE)
+HOUSE_LIBS := $(LIBS_lmdb) $(LIBS_msgpack) $(LIBS_uv) $(LIBS_inih) $(LIBS_jansson) \
+  $(LIBS_llhttp) -lpthread
+
+PROGRAMS := $(if $(wildcard server/main.c),$(O)/kvd) \
+  $(if $(wildcard client/kvctl.c client/kvctl_main.c),$(O)/kvctl) \
+  $(if $(wildcard tests/sim/main.c),$(O)/kvsim) \
+  $(if $(wildcard jepsen/main.c),$(O)/kvjepsen) \
+  $(if $(LOAD_SRC),$(O)/kvload)
+LIBRARIES := $(LIBBASE) $(LIBRAFT) $(LIBRPC) $(LIBSTORAGE) $(LIBSERVER) \
+  $(if $(CLIENT_SRC),$(LIBKV) $(LIBKV_SO))
+
+# ---- what to build --------------------------------------------------------------
+
+.PHONY: all server client
+all: $(LIBRARIES) $(PROGRAMS) ## build everything of MODE (release by default)
+
+server: $(filter %/kvd,$(PROGRAMS)) ## build kvd
+
+client: $(filter %/kvctl %/libkv.a %/libkv.so,$(PROGRAMS) $(LIBRARIES)) ## build kvctl and libkv
+
+# A list file changes only when its text does, so that a removed source or another
+# flag rebuilds what depends on it, and nothing else does.
+FORCE:
+.PHONY: FORCE
+define keep_text
+	@mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || \
+	  printf '%s\n' '$(subst ','\'',$(1))' > $@
+endef
+
+$(O)/flags: FORCE
+	$(call keep_text,$(CC) $(ALL_CFLAGS) | $(ALL_LDFLAGS))
+
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
+
+$(O)/%.o: %.c $(O)/flags
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+$(O)/pic/%.o: %.c $(O)/flags
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -fPIE,$(ALL_CFLAGS)) -fPIC -fvisibility=hidden -MMD -MP -c $< -o $@
+
+$(O)/llhttp/%.o: $(LLHTTP_DIR)/%.c $(O)/flags
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out $(WARN),$(ALL_CFLAGS)) -w -MMD -MP -c $< -o $@
+
+# $(1) archive, $(2) its objects.
+define archive
+$(1).list: FORCE
+	$$(call keep_text,$(2))
+$(1): $(2) $(1).list
+	$$(call say,AR,$$@)
+	$$(Q)rm -f $$@ && $$(AR) rcs $$@ $(2)
+endef
+$(eval $(call archive,$(LIBBASE),$(call obj,$(BASE_SRC))))
+$(eval $(call archive,$(LIBRAFT),$(call obj,$(RAFT_SRC))))
+$(eval $(call archive,$(LIBRPC),$(call obj,$(RPC_SRC))))
+$(eval $(call archive,$(LIBSTORAGE),$(call obj,$(STORAGE_SRC))))
+$(eval $(call archive,$(LIBSERVER),$(call obj,$(SERVER_SRC)) $(LLHTTP_OBJ)))
+$(eval $(call archive,$(LIBSIM),$(call obj,$(SIM_SRC))))
+$(eval $(call archive,$(LIBTEST),$(call obj,$(TESTLIB_SRC))))
+$(eval $(call archive,$(LIBKV),$(call pic,$(CLIENT_SRC) $(KVBASE_SRC))))
+
+LIBKV_LINK := $(O)/libkv.so.$(SOVERSION)
+$(LIBKV_LINK): $(call pic,$(CLIENT_SRC) $(KVBASE_SRC)) $(LIBKV).list
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared -Wl,-soname,libkv.so.$(SOVERSION) \
+	  $(if $(filter release,$(MODE)),-Wl$(comma)-z$(comma)defs) \
+	  $(filter-out -pie,$(ALL_LDFLAGS)) -o $@ $(filter %.o,$^) $(LIBS_msgpack) $(LIBS_uv)
+
+$(LIBKV_SO): $(LIBKV_LINK)
+	$(Q)ln -sf $(<F) $@
+
+define link
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(1)
+endef
+
+$(O)/kvd: $(call obj,server/main.c) $(HOUSE)
+	$(call link,$(HOUSE_LIBS))
+
+$(O)/kvctl: $(call obj,$(KVCTL_SRC)) $(LIBKV)
+	$(call link,$(LIBS_msgpack) $(LIBS_uv) $(LIBS_jansson) $(LIBS_edit))
+
+$(O)/kvload: $(call obj,$(LOAD_SRC)) $(LIBKV)
+	$(call link,$(LIBS_msgpack) $(LIBS_uv))
+
+$(O)/kvsim: $(call obj,$(wildcard tests/sim/main.c)) $(LIBSIM) $(LIBTEST) $(HOUSE)
+	$(call link,$(HOUSE_LIBS))
+
+$(O)/kvjepsen: $(call obj,$(filter-out jepsen/test_%,$(JEPSEN_SRC))) $(LIBKV)
+	$(call link,$(LIBS_msgpack) $(LIBS_uv) $(LIBS_jansson) -lm)
+
+# ---- tests: tests/<folder>/test_*.c, linked with what that folder may know ------
+
+TEST_SRC := $(wildcard tests/*/test_*.c tests/*/*/test_*.c)
+TEST_BIN := $(patsubst %.c,$(O)/%,$(TEST_SRC))
+NET := $(LIBS_msgpack) $(LIBS_uv)
+
+TEST_DEPS_base    := $(LIBTEST) $(LIBBASE)
+TEST_DEPS_raft    := $(LIBTEST) $(LIBRAFT) $(LIBBASE)
+TEST_DEPS_rpc     := $(LIBTEST) $(LIBRPC) $(LIBRAFT) $(LIBBASE)
+TEST_LIBS_rpc     := $(LIBS_msgpack)
+TEST_DEPS_storage := $(LIBTEST) $(LIBSTORAGE) $(LIBRAFT) $(LIBBASE)
+TEST_LIBS_storage := $(LIBS_lmdb) -lpthread
+TEST_DEPS_client  := $(LIBTEST) $(LIBKV) $(HOUSE)
+TEST_LIBS_client  := $(HOUSE_LIBS) $(LIBS_edit)
+TEST_DEPS_other   := $(LIBSIM) $(LIBTEST) $(HOUSE)
+TEST_LIBS_other   := $(HOUSE_LIBS)
+
+# $(1) a test's source; its folder is the word after tests/.
+test_folder = $(word 2,$(subst /, ,$(1)))
+test_kind = $(or $(filter base raft rpc storage client,$(call test_folder,$(1))),other)
+# Tests of kvctl's parts need its objects, all but the one with main().
+KVCTL_PARTS := $(call obj,$(filter-out client/kvctl.c client/kvctl_main.c,$(KVCTL_SRC)))
+define test_rule
+$(O)/$(1:.c=): $(O)/$(1:.c=.o) $(if $(findstring kvctl,$(1)),$(KVCTL_PARTS)) \
+  $(TEST_DEPS_$(call test_kind,$(1)))
+	$$(call link,$(LIBS_cmocka) $(TEST_LIBS_$(call test_kind,$(1))))
+endef
+$(foreach t,$(TEST_SRC),$(eval $(call test_rule,$(t))))
+
+# T=raft: tests/raft/**; T=raft/log or T=log: test_log. Nothing found is an error.
+T_SRC := $(if $(T),$(filter tests/$(T)/% $(foreach d,$(sort $(dir $(TEST_SRC))),\
+  $(d)test_$(notdir $(T)).c $(d)$(notdir $(T)).c),$(TEST_SRC)),$(TEST_SRC))
+T_SRC := $(if $(findstring /,$(T)),$(filter tests/$(T)/% tests/$(dir $(T))%,$(T_SRC)),$(T_SRC))
+IS_SCENARIO := tests/scenarios/% %/test_scenario.c %/test_scenarios.c
+UNIT_BIN := $(patsubst %.c,$(O)/%,$(filter-out $(IS_SCENARIO),$(T_SRC)))
+SCENARIO_BIN := $(patsubst %.c,$(O)/%,$(filter $(IS_SCENARIO),$(T_SRC)))
+
+RUNG := LADDER='$(BUILD)/ladder.tsv' JOBS='$(JOBS)' CASE='$(C)' scripts/rung.sh -o '$(O)'
+in_mode = $(if $(filter release debug,$(MODE)),$(1),$(1)-$(MODE))
+
+.PHONY: tests unit scenario rewrite sim
+tests: $(TEST_BIN) ## build the test programs without running them
+
+unit: $(UNIT_BIN) ## run unit tests; T=folder or T=folder/file, C=case
+	@$(RUNG) -n $(call in_mode,unit) -t 300 $(UNIT_BIN)
+
+scenario: $(SCENARIO_BIN) ## run the scenario files
+	@$(RUNG) -n $(call in_mode,scenario) -t 300 $(SCENARIO_BIN)
+
+rewrite: $(SCENARIO_BIN) ## rewrite the expected output in scenario files; explain each change
+	@for t in $(SCENARIO_BIN); do KV_REWRITE=1 $$t || exit 1; done; git diff --stat -- tests
+
+sim: $(O)/kvsim ## run the simulator over SIM_SEEDS seeds
+	@KVSIM=$(O)/kvsim SIM_SEEDS=$(SIM_SEEDS) $(RUNG) -n $(call in_mode,sim) -t 1200 tests/sim/run.sh
+
+SUB = $(MAKE) BUILD='$(BUILD)' V='$(V)' T='$(T)' C='$(C)'
+SANITIZED = unit $(if $(wildcard tests/scenarios/test_*.c tests/*/test_scenario*.c),scenario) \
+  $(if $(wildcard tests/sim/main.c),sim)
+.PHONY: asan tsan mutants
+asan: ## unit, scenario and short sim with AddressSanitizer and UBSan
+	@rc=0; for g in $(SANITIZED); do $(SUB) MODE=asan $$g || rc=1; done; exit $$rc
+
+tsan: ## the same with ThreadSanitizer
+	@rc=0; for g in $(SANITIZED); do $(SUB) MODE=tsan $$g || rc=1; done; exit $$rc
+
+mutants: ## builds with a planted bug each must fail their tests
+	@scripts/mutants.sh
+
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_BIN := $(patsubst %.c,$(O)/%,$(FUZZ_SRC))
+define fuzz_rule
+$(O)/$(1:.c=): $(O)/$(1:.c=.o) $(LIBTEST) $(HOUSE)
+	$$(call link,-fsanitize=fuzzer $(HOUSE_LIBS))
+endef
+$(foreach f,$(FUZZ_SRC),$(eval $(call fuzz_rule,$(f))))
+.PHONY: fuzz fuzzers
+ifeq ($(MODE),fuzz)
+fuzzers: $(FUZZ_BIN)
+fuzz: $(FUZZ_BIN) ## run each fuzzer for FUZZ_SECONDS over its corpus (T=name picks one)
+	@FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ_WORK='$(BUILD)/fuzz/work' $(RUNG) -n fuzz \
+	  -t $$(( $(FUZZ_SECONDS) + 60 )) \
+	  $(foreach f,$(if $(T),$(filter %/fuzz_$(T),$(FUZZ_BIN)),$(FUZZ_BIN)),'scripts/fuzz.sh $(f)')
+else
+fuzz fuzzers:
+	@$(SUB) MODE=fuzz FUZZ_SECONDS='$(FUZZ_SECONDS)' $@
+endif
+
+.PHONY: e2e bench
+e2e: all ## real processes on loopback: tests/e2e/[0-9]*.sh (T=number picks)
+	@JOBS=1 LADDER='$(BUILD)/ladder.tsv' BIN='$(O)' scripts/rung.sh -o '$(O)' -n e2e -t 300 -j 1 \
+	  $(wildcard tests/e2e/$(if $(T),$(T)*,[0-9]*).sh)
+
+bench: all ## measure failover and throughput (tests/bench)
+	@BIN='$(O)' tests/bench/run.sh
+
+# ---- the tree's own rules -------------------------------------------------------
+
+C_FILES := $(wildcard $(foreach d,raft raft/base rpc storage server client jepsen jepsen/*,$(d)/*.c $(d)/*.h) \
+  $(foreach d,lib raft raft/base base rpc storage server client scenarios sim jepsen fuzz bench,tests/$(d)/*.c tests/$(d)/*.h))
+
+.PHONY: tidy fmt fmt-check lint check test ci ladder
+tidy: $(LIBRAFT) $(LIBBASE) $(LIBRPC) $(LIBSTORAGE) $(LIBSERVER) ## includes, purity, banned calls, READMEs, sizes
+	@JOBS=1 BIN='$(O)' $(RUNG) -n tidy -t 120 tests/tidy/tidy.sh
+
+fmt: ## format all C files in place
+	@clang-format-14 -i $(C_FILES)
+
+fmt-check: ## say which C files are not formatted
+	@$(RUNG) -n format -t 120 -j 1 tests/tidy/format.sh
+
+lint: ## clang-tidy over the sources (slow), shellcheck over the scripts
+	@tests/tidy/lint.sh $(filter %.c,$(C_FILES)) -- $(ALL_CPPFLAGS)
+
+check: ## before each commit: format, tidy, build, unit (at most 60 s)
+	@BUILD='$(BUILD)' scripts/ladder.sh check
+
+test: ## install what is missing and run the ladder that fits 15 minutes
+	@BUILD='$(BUILD)' scripts/ladder.sh test
+
+ci: ## what .ci/run does: test, then the longer rungs, 80 minutes at most
+	@BUILD='$(BUILD)' .ci/run
+
+stats: ## lines, asserts, comments per folder
+	@scripts/stats.sh
+
+# ---- a cluster ------------------------------------------------------------------
+
+CLUSTER = BIN='$(O)' NODES='$(NODES)' NODES_ORIGIN='$(origin NODES)' NGROUPS='$(NGROUPS)' \
+  NGROUPS_ORIGIN='$(origin NGROUPS)' PORT_BASE='$(PORT_BASE)' PORT_BASE_ORIGIN='$(origin PORT_BASE)' \
+  CLUSTER_DIR='$(CLUSTER_DIR)' scripts/cluster.sh
+.PHONY: deps deps-build up down wipe
+deps: ## install the Debian packages for building and testing
+	@BUILD='$(BUILD)' scripts/deps.sh build test
+
+deps-build:
+	@scripts/deps.sh build
+
+up: ## start a cluster: NODES=3|5 NGROUPS=8 PORT_BASE=7400
+	@scripts/deps.sh build
+	@$(SUB) all
+	@$(CLUSTER) up
+
+down: ## stop the cluster, keep its data
+	@$(CLUSTER) down
+
+wipe: ## stop the cluster and delete its data
+	@$(CLUSTER) wipe
+
+# ---- installing -----------------------------------------------------------------
+
+.PHONY: install uninstall clean help
+install: all ## install kvd, kvctl, libkv, kv.h (DESTDIR= PREFIX= LIBDIR=)
+	$(Q)install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCDIR)'
+	$(Q)install -m 755 $(O)/kvd $(O)/kvctl '$(DESTDIR)$(BINDIR)/'
+	$(Q)install -m 644 $(LIBKV) '$(DESTDIR)$(LIBDIR)/'
+	$(Q)install -m 755 $(LIBKV_LINK) '$(DESTDIR)$(LIBDIR)/libkv.so.$(VERSION)'
+	$(Q)ln -sf libkv.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/libkv.so.$(SOVERSION)'
+	$(Q)ln -sf libkv.so.$(SOVERSION) '$(DESTDIR)$(LIBDIR)/libkv.so'
+	$(Q)install -m 644 client/kv.h '$(DESTDIR)$(INCDIR)/kv.h'
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCDIR@|$(INCDIR)|' \
+	  -e 's|@VERSION@|$(VERSION)|' scripts/libkv.pc.in > '$(DESTDIR)$(LIBDIR)/pkgconfig/libkv.pc'
+
+uninstall: ## remove what install put there
+	$(Q)rm -f '$(DESTDIR)$(BINDIR)/kvd' '$(DESTDIR)$(BINDIR)/kvctl' '$(DESTDIR)$(INCDIR)/kv.h' \
+	  '$(DESTDIR)$(LIBDIR)'/libkv.a '$(DESTDIR)$(LIBDIR)'/libkv.so* \
+	  '$(DESTDIR)$(LIBDIR)/pkgconfig/libkv.pc'
+
+clean: ## delete $(BUILD)
+	rm -rf '$(BUILD)'
+
+help: ## list targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
+
+-include $(shell find $(O) -name '*.d' -not -path '$(O)/debug/*' -not -path '$(O)/asan/*' \
+  -not -path '$(O)/tsan/*' -not -path '$(O)/fuzz/*' -not -path '$(O)/mutants/*' 2>/dev/null)
