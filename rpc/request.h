@@ -1,0 +1,118 @@
+/* rpc/request.h - a client's request: struct, decoder for servers, encoder for clients.
+ *
+ * One struct serves all methods; each uses the fields that its parameters fill. All
+ * bytes are views into the message. Include rpc/msg.h, which includes this.
+ *
+ * Needs:    rpc/msg.h.
+ * Used by:  server/conn, server/router, client/.
+ * Threads:  a decoder has one owner at a time.
+ * Source:   docs/protocol.md.
+ */
+#ifndef KV_RPC_REQUEST_H
+#define KV_RPC_REQUEST_H
+
+#include "rpc/msg.h"
+
+/* X(name). Each is a key of the options' map; see struct rpc_options. */
+#define RPC_OPTION_MAP(X) \
+    X(level)              \
+    X(r)                  \
+    X(w)                  \
+    X(token)              \
+    X(max_age_ms)         \
+    X(session)            \
+    X(seq)                \
+    X(idem)               \
+    X(stamp)              \
+    X(fence)              \
+    X(ttl_ms)             \
+    X(wait_ms)            \
+    X(deadline_ms)        \
+    X(limit)              \
+    X(forward)
+
+enum rpc_option {
+#define RPC_OPTION_ENUM(name) RPC_OPT_##name,
+    RPC_OPTION_MAP(RPC_OPTION_ENUM)
+#undef RPC_OPTION_ENUM
+    RPC_OPTIONS_COUNT,
+};
+
+#define RPC_OPT_BIT(option) (1u << (option))
+
+/* Options that are parsed, but that this version does not carry out: a request that
+ * has one is refused (rpc_options_refuse()), never half obeyed. */
+#define RPC_OPTIONS_RESERVED                                                        \
+    (RPC_OPT_BIT(RPC_OPT_r) | RPC_OPT_BIT(RPC_OPT_w) | RPC_OPT_BIT(RPC_OPT_token) | \
+     RPC_OPT_BIT(RPC_OPT_session) | RPC_OPT_BIT(RPC_OPT_seq) |                      \
+     RPC_OPT_BIT(RPC_OPT_idem) | RPC_OPT_BIT(RPC_OPT_stamp) |                       \
+     RPC_OPT_BIT(RPC_OPT_fence) | RPC_OPT_BIT(RPC_OPT_ttl_ms) |                     \
+     RPC_OPT_BIT(RPC_OPT_wait_ms))
+
+/* An option that was not given has its bit in `has` clear and the value below. */
+struct rpc_options {
+    uint32_t has;               /* RPC_OPT_BIT(...) of each option that was given. */
+    enum rpc_level level;       /* RPC_LINEARIZABLE */
+    bool forward;               /* true: the node may pass the request on. */
+    uint32_t r;                 /* 0: replicas that a quorum read asks. */
+    uint32_t w;                 /* 0: replicas that must hold a write. */
+    uint32_t limit;             /* 0: items of a range, at most. */
+    uint32_t deadline_ms;       /* 0: time left when the client sent it; else >= 1. */
+    uint32_t max_age_ms;        /* 0: bound of a stale read. */
+    uint32_t wait_ms;           /* 0 */
+    uint32_t ttl_ms;            /* 0 */
+    uint64_t session;           /* 0 */
+    uint64_t seq;               /* 0 */
+    uint64_t stamp;             /* 0: cluster time of the first sending, ms. */
+    uint64_t fence_token;       /* 0 */
+    struct kv_bytes fence_lock; /* Empty: name of the lock of `fence`. */
+    struct kv_bytes idem;       /* Empty. */
+    struct kv_bytes token;      /* Empty. */
+};
+
+struct rpc_request {
+    enum rpc_type type; /* RPC_REQUEST or RPC_NOTIFICATION. */
+    uint32_t msgid;     /* 0 in a notification. */
+    enum rpc_method method;
+    struct kv_bytes key;   /* get put del cas incr: 1..KV_KEY_BYTES_MAX bytes. */
+    struct kv_bytes value; /* put: 0..KV_VALUE_BYTES_MAX bytes. */
+    bool has_expected;     /* cas: false: the key must not exist. */
+    bool has_replacement;  /* cas: false: the key is deleted. */
+    struct kv_bytes expected;
+    struct kv_bytes replacement;
+    struct kv_bytes begin; /* range, included; empty: from the first key. */
+    struct kv_bytes end;   /* range, excluded; empty: to the last key. */
+    int64_t delta;         /* incr. */
+    struct rpc_options options;
+};
+
+/* Prepares a request with default options, for a client to fill in. */
+void rpc_request_init(struct rpc_request *q, enum rpc_method method, uint32_t msgid);
+
+/* Reads one whole message that scan_feed() has let through with scan_limits_request.
+ *
+ * message    [in, borrowed while *out is used]
+ * out        [out] also after an error: type, msgid and method as far as they are
+ *            known (method RPC_UNKNOWN otherwise).
+ * out_error  [out] on error: what, which parameter, why.
+ * Returns 0; KV_EBADREQUEST, KV_ETOOLARGE (answer with *out_error when out->type is
+ * RPC_REQUEST, pass it over when it is a notification; a method that this version
+ * does not serve is KV_EBADREQUEST as well); KV_EPROTO (not a request at all: close
+ * the connection); KV_ENOMEM (answer BUSY when out->type is RPC_REQUEST and
+ * out->msgid is set). */
+KV_MUST_CHECK int rpc_request_decode(struct rpc_decoder *d, struct kv_bytes message,
+                                     struct rpc_request *out,
+                                     struct rpc_error *out_error);
+
+/* Refuses what this version does not carry out: a reserved option, or a level that is
+ * not in `levels` (bits 1u << RPC_LINEARIZABLE...). Returns 0 or KV_EBADREQUEST with a
+ * text that names the option or level. */
+KV_MUST_CHECK int rpc_options_refuse(const struct rpc_options *options, uint32_t levels,
+                                     struct rpc_error *out_error);
+
+/* Appends the request. Options go along where their bit in `has` is set; a method
+ * uses only its own fields. The buffer's error tells whether it fitted.
+ * q->method must be served (rpc_method_is_served()). */
+void rpc_request_encode(struct buf *b, const struct rpc_request *q);
+
+#endif
