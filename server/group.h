@@ -1,0 +1,90 @@
+/* server/group.h - one replica of one Raft group: the only caller of raft_step().
+ *
+ * Owns the core, the tail (encoded records in memory), the state, the requests that
+ * wait for it, and its checkpoints, compaction and snapshots. It turns requests into
+ * proposals and reads, carries out the duties of each update, and ends requests.
+ *
+ * Needs:    raft/raft.h, storage/state.h, server/disk.h, request.h.
+ * Used by:  server/node.c, router.c, disk.c, peers.c.
+ * Threads:  loop thread.
+ */
+#ifndef KV_SERVER_GROUP_H
+#define KV_SERVER_GROUP_H
+
+#include "raft/raft.h"
+#include "server/disk.h"
+#include "server/request.h"
+
+struct group; /* Opaque; starts with a magic number. */
+
+struct group_options {
+    group_id id;
+    raft_id self;                      /* This node's replica number in the group. */
+    struct raft_config initial;        /* Used when nothing is stored; no voters: wait. */
+    uint32_t election_timeout_ms;
+    uint32_t heartbeat_ms;
+    uint32_t log_window;               /* Applied entries kept for slow followers before the
+                                        * log is compacted; default 8192. */
+    size_t delta_bytes_max;            /* Of each delta; default 16 MiB over all groups. */
+    size_t tail_bytes_max;             /* Records in memory beyond what is needed. */
+    uint32_t checkpoint_ms_max;        /* A non-empty delta is checkpointed after this. */
+};
+
+/* Loads what is stored, makes the core and the state, applies nothing yet.
+ * 0, KV_ENOMEM, KV_ELOST, KV_EDAMAGED, KV_ECORRUPT, KV_EFORMAT. */
+KV_MUST_CHECK int group_open(struct node *n, const struct group_options *o,
+                             struct group **out);
+/* Frees it; its requests are ended with errors first, no job may be running. */
+void group_close(struct group *g);
+
+/* ---- events ---- */
+
+/* Takes a request whose key belongs to this group. It is answered at once (BUSY,
+ * NO_SPACE, ...), or later; where this replica does not lead, it goes back through
+ * router_submit(). */
+void group_submit(struct group *g, struct request *req);
+/* Proposes an internal command (encoded by server/command.h); leader only. No reply:
+ * its effect is seen in the state. 0, KV_ENOTLEADER, KV_EBUSY. */
+KV_MUST_CHECK int group_propose(struct group *g, struct kv_bytes command);
+
+void group_on_message(struct group *g, const struct raft_msg *msg);
+void group_on_log_done(struct group *g, const struct raft_persisted *persisted);
+void group_on_job(struct group *g, struct disk_job *job);
+/* A hint that a peer's process died. */
+void group_on_peer_down(struct group *g, uint32_t node);
+/* A damaged entry or row was found, or a damaged entry came from a peer. */
+void group_on_damage(struct group *g, const struct store_damage *damage);
+void group_on_fetched(struct group *g, raft_index index, struct kv_bytes record);
+void group_tick(struct group *g);
+/* Turn end: proposes and reads what queued, applies, serves. */
+void group_flush(struct group *g);
+/* Ends requests whose deadline passed. */
+void group_expire(struct group *g, uint64_t now_ms);
+/* Hands leadership to the replica on `node`. 0, KV_ENOTLEADER, KV_EBUSY. */
+KV_MUST_CHECK int group_transfer(struct group *g, uint32_t node);
+
+/* ---- looking in ---- */
+
+group_id group_id_get(const struct group *g);
+uint64_t group_deadline_ms(const struct group *g);
+bool group_is_dirty(const struct group *g); /* group_flush() has something to do. */
+bool group_is_leader(const struct group *g);
+/* Node that leads, 0 when unknown. */
+uint32_t group_leader_node(const struct group *g);
+void group_raft_status(const struct group *g, struct raft_status *out);
+const struct raft_config *group_config(const struct group *g);
+const struct state_meta *group_state_meta(const struct group *g);
+struct state *group_state(struct group *g);
+/* Requests that wait in it, writes and reads. */
+uint32_t group_requests_count(const struct group *g);
+
+/* Counters for /metrics. */
+struct group_stats {
+    uint64_t proposals, applied, reads, not_done, unknown, busy;
+    uint64_t role_changes, elections_won, checkpoints, snapshots_made, snapshots_installed;
+    uint64_t compactions;
+    size_t tail_bytes, delta_bytes;
+};
+void group_stats_get(const struct group *g, struct group_stats *out);
+
+#endif

@@ -1,0 +1,108 @@
+/* server/request.h - one client request, from its first byte to its reply.
+ *
+ *   READING ──► WAITING ──► PROPOSED ──► REPLIED
+ *      │           │  ▲         │           ▲
+ *      │           ▼  │         └───────────┤
+ *      │        FORWARDED ──────────────────┤
+ *      └──────────────── READ_INDEX ────────┘
+ *
+ * A request comes from a pool, copies the message once into its own memory, and ends
+ * in reply_*() (server/reply.h), exactly once. Every request has a deadline.
+ *
+ * Needs:    rpc/msg.h, raft/base.
+ * Used by:  server/conn.c, router.c, group.c, apply.c, reply.c, range.c.
+ * Threads:  loop thread.
+ */
+#ifndef KV_SERVER_REQUEST_H
+#define KV_SERVER_REQUEST_H
+
+#include "raft/base/arena.h"
+#include "raft/types.h"
+#include "rpc/msg.h"
+#include "storage/store.h"
+
+struct node;
+struct request;
+
+enum request_phase {
+    REQ_READING,    /* Being decoded; nothing was done with it. */
+    REQ_WAITING,    /* For a leader, in the router or in a group. */
+    REQ_FORWARDED,  /* Sent to another node. */
+    REQ_PROPOSED,   /* A write in the log at `pos`. */
+    REQ_READ_INDEX, /* A read that waits for its index. */
+    REQ_REPLIED,    /* Ended. */
+    REQ_PHASES_COUNT,
+};
+
+enum request_origin {
+    REQ_FROM_CONN,     /* A client's connection of this node. */
+    REQ_FROM_PEER,     /* Another node forwarded it. */
+    REQ_FROM_INTERNAL, /* Part of a range over several groups; see `on_done`. */
+};
+
+enum { REQUEST_MAGIC = 0x52455155 };
+
+struct request {
+    uint32_t magic;
+    enum request_phase phase;
+    struct node *node;
+
+    /* Where the answer goes. */
+    enum request_origin origin;
+    uint64_t conn;       /* FROM_CONN */
+    uint32_t from_node;  /* FROM_PEER */
+    uint64_t forward_id; /* FROM_PEER: the asking node's number for it. */
+    void *owner;         /* FROM_INTERNAL */
+    /* FROM_INTERNAL: gets the response tail (error and result, rpc/msg.h), borrowed. */
+    void (*on_done)(struct request *req, struct kv_bytes tail);
+
+    /* What is asked. */
+    struct kv_bytes message; /* The whole message, in `arena`. */
+    struct rpc_request rpc;  /* Views into message. */
+    uint16_t slot;
+    group_id group;
+    bool is_write;
+    uint64_t deadline_ms;    /* On the node's clock. */
+    uint64_t begin_us;
+
+    /* How it stands. */
+    struct raft_pos pos;      /* PROPOSED: where its entry is. */
+    uint64_t read_tag;        /* READ_INDEX: its batch. */
+    raft_index read_index;    /* READ_INDEX: 0 until confirmed. */
+    uint64_t sent_forward_id; /* FORWARDED: this node's number for it. */
+    uint32_t sent_to;         /* FORWARDED: the node. */
+    uint32_t tries;           /* Attempts that certainly did nothing. */
+    uint64_t retry_ms;        /* WAITING: not before. */
+
+    struct request *prev, *next; /* Of the one list it is in. */
+    struct arena arena;          /* Everything of this request; freed at its end. */
+};
+
+/* A list of requests; its owner knows what it means. */
+struct request_list {
+    struct request *head, *tail;
+    uint32_t count;
+};
+
+void request_list_push(struct request_list *l, struct request *req);
+void request_list_remove(struct request_list *l, struct request *req);
+
+struct request_pool; /* One per node; bounded in number and in bytes. */
+
+KV_MUST_CHECK int request_pool_new(struct node *n, uint32_t requests_max, size_t bytes_max,
+                                   struct request_pool **out);
+void request_pool_free(struct request_pool *p);
+
+/* Takes a request in REQ_READING with a copy of `message`; rpc is not yet decoded.
+ * 0, or KV_EBUSY when the number or the memory budget is used up. */
+KV_MUST_CHECK int request_new(struct request_pool *p, struct kv_bytes message,
+                              struct request **out);
+/* Gives it back; reply.c only. Must be REQ_REPLIED and in no list. */
+void request_free(struct request *req);
+/* Requests in use. */
+uint32_t request_pool_count(const struct request_pool *p);
+
+/* Moves the phase; asserts that the move is in the table. */
+void request_move(struct request *req, enum request_phase to);
+
+#endif
