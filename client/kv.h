@@ -1,0 +1,412 @@
+/* client/kv.h - libkv, the C client of kvd: this header is its reference.
+ *
+ *     struct kv_client *c = NULL;
+ *     int error = kv_open("127.0.0.1:7410,127.0.0.1:7420", &c);
+ *     const struct kv_result *r = kv_wait(c, kv_get(kv_str("greeting")));
+ *     if (r->error == 0 && r->found) { ... r->value.data, r->value.len ... }
+ *     kv_result_free(r);
+ *     kv_free(c);
+ *
+ * A request is a value that kv_get(), kv_put() ... make; kv_wait() carries it out and
+ * blocks, kv_start() carries it out on your libuv loop and calls you back. A call has
+ * one deadline over everything that happens for it, and ends in one of three
+ * outcomes that are never mixed up: done, certainly not done, unknown. A write is
+ * never sent again after a sending whose outcome is unknown; reads, and writes that
+ * were certainly not done, are retried until the deadline unless retries are off.
+ *
+ * Threads:  A kv_client is not thread-safe: use one per thread or lock around it;
+ *           different clients may be used from different threads at once.
+ * Memory:   the library copies what you pass in, before the call returns.
+ * Limits:   key 1 to 480 bytes, value up to 1 MiB, 1,024 requests under way per
+ *           connection, one connection per node.
+ */
+#ifndef KV_H
+#define KV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KV_API __attribute__((visibility("default")))
+
+#define KV_VERSION_MAJOR 0
+#define KV_VERSION_MINOR 1
+#define KV_VERSION_PATCH 0
+
+/* ---- errors and outcomes ---- */
+
+/* What is known about a write when its call has ended. A failed read is always
+ * KV_NOT_DONE: it changed nothing. */
+enum kv_result_outcome {
+    KV_DONE = 0,     /* Carried out; the result says how. Only with error 0. */
+    KV_NOT_DONE = 1, /* Certainly not applied, now or later: may be tried again. */
+    KV_UNKNOWN = 2,  /* Applied, or not, or yet to be: look before you try again. */
+};
+
+/* kv_result.error, and what functions return. 0 is success. */
+enum kv_error {
+    /* Answers of the server. */
+    KV_ERR_BAD_REQUEST = -19999,
+    KV_ERR_TOO_LARGE = -19998,
+    KV_ERR_BAD_QUORUM = -19997,
+    KV_ERR_CROSS_SLOT = -19996,
+    KV_ERR_FENCED = -19995,
+    KV_ERR_SESSION_EXPIRED = -19994,
+    KV_ERR_NOT_LEADER = -19993,
+    KV_ERR_NO_LEADER = -19992,
+    KV_ERR_TIMEOUT = -19991, /* The deadline passed before anything was done. */
+    KV_ERR_BUSY = -19990,    /* A queue is full, on the server or here. */
+    KV_ERR_NO_SPACE = -19989,
+    KV_ERR_DAMAGED = -19988,
+    KV_ERR_COMPACTED = -19987,
+    KV_ERR_OVERFLOW = -19986,
+    KV_ERR_DENIED = -19985,
+    KV_ERR_UNKNOWN = -19984, /* The outcome of the write is unknown. */
+    /* Found out on this side. */
+    KV_ERR_NO_MEMORY = -19979,
+    KV_ERR_INVALID = -19978,  /* An argument or option is wrong. */
+    KV_ERR_PROTOCOL = -19976, /* The server sent what is not its protocol. */
+    KV_ERR_IO = -19973,
+    KV_ERR_CONNECT = -19970, /* No endpoint can be reached. */
+    KV_ERR_CLOSED = -19969,  /* The connection broke, or the client was closed. */
+};
+
+/* Returns a static one-line text for any code, foreign ones included. */
+KV_API const char *kv_strerror(int error);
+
+/* Returns the code's word, "BUSY"; "ERROR" for foreign ones. Static. */
+KV_API const char *kv_errname(int error);
+
+/* ---- bytes ---- */
+
+/* Somebody else's bytes. `data` NULL means nil (kv_cas); an empty value is a `data`
+ * that is not NULL with `len` 0. */
+struct kv_view {
+    const void *data;
+    size_t len;
+};
+
+static inline struct kv_view kv_mem(const void *data, size_t len)
+{
+    struct kv_view view;
+
+    view.data = data == NULL ? "" : data;
+    view.len = len;
+    return view;
+}
+
+static inline struct kv_view kv_str(const char *text)
+{
+    return kv_mem(text, strlen(text));
+}
+
+static inline struct kv_view kv_nil(void)
+{
+    struct kv_view view = {NULL, 0};
+
+    return view;
+}
+
+/* ---- requests ---- */
+
+enum kv_op {
+    KV_OP_GET = 1,
+    KV_OP_PUT,
+    KV_OP_DEL,
+    KV_OP_CAS,
+    KV_OP_INCR,
+    KV_OP_RANGE,
+    KV_OP_STATUS, /* How the groups are, as the answering node sees it. */
+    KV_OP_MAP,    /* Nodes, groups, replicas and who owns which slot. */
+};
+
+/* How fresh a read must be. The server refuses levels that it does not have yet. */
+enum kv_level {
+    KV_LEVEL_LINEARIZABLE = 0, /* Sees every write acknowledged before it began. */
+    KV_LEVEL_QUORUM,           /* The same, without the leader. */
+    KV_LEVEL_SESSION,          /* Never older than what this client has seen. */
+    KV_LEVEL_STALE,            /* Whatever the replica has; see max_age_ms. */
+};
+
+/* Made by the functions below; then the options may be set. 0 means "default". */
+struct kv_request {
+    enum kv_op op;
+    struct kv_view key;      /* range: where it begins, included. */
+    struct kv_view value;    /* put, cas: the new value. range: the end, excluded. */
+    struct kv_view expected; /* cas */
+    int64_t delta;           /* incr */
+
+    uint32_t deadline_ms; /* Total for the call; 0: that of the client. */
+    enum kv_level level;  /* get, range */
+    uint32_t max_age_ms;  /* KV_LEVEL_STALE: refuse older answers; 0: any age. */
+    uint32_t limit;       /* range: items at most; 0: the server's default. */
+    bool no_forward;      /* The node that is asked must answer by itself. */
+};
+
+static inline struct kv_request kv_request_make(enum kv_op op, struct kv_view key)
+{
+    struct kv_request request;
+
+    memset(&request, 0, sizeof request);
+    request.op = op;
+    request.key = key;
+    return request;
+}
+
+/* -> found, value, rev */
+static inline struct kv_request kv_get(struct kv_view key)
+{
+    return kv_request_make(KV_OP_GET, key);
+}
+
+/* -> rev */
+static inline struct kv_request kv_put(struct kv_view key, struct kv_view value)
+{
+    struct kv_request request = kv_request_make(KV_OP_PUT, key);
+
+    request.value = value;
+    return request;
+}
+
+/* -> deleted, rev */
+static inline struct kv_request kv_del(struct kv_view key)
+{
+    return kv_request_make(KV_OP_DEL, key);
+}
+
+/* Sets `value` where the key holds `expected`; kv_nil() as expected: where the key
+ * does not exist; kv_nil() as value: deletes it. -> swapped, rev; where not swapped:
+ * found and value are the current ones */
+static inline struct kv_request kv_cas(struct kv_view key, struct kv_view expected,
+                                       struct kv_view value)
+{
+    struct kv_request request = kv_request_make(KV_OP_CAS, key);
+
+    request.expected = expected;
+    request.value = value;
+    return request;
+}
+
+/* The value is a decimal int64; no key counts as 0. -> number, rev */
+static inline struct kv_request kv_incr(struct kv_view key, int64_t delta)
+{
+    struct kv_request request = kv_request_make(KV_OP_INCR, key);
+
+    request.delta = delta;
+    return request;
+}
+
+/* Keys in [begin, end), bytewise order; empty: from the first, to the last.
+ * -> items, more, next */
+static inline struct kv_request kv_range(struct kv_view begin, struct kv_view end)
+{
+    struct kv_request request = kv_request_make(KV_OP_RANGE, begin);
+
+    request.value = end;
+    return request;
+}
+
+/* -> cluster with groups' leaders, terms and positions */
+static inline struct kv_request kv_status(void)
+{
+    return kv_request_make(KV_OP_STATUS, kv_nil());
+}
+
+/* -> cluster with replicas and slots */
+static inline struct kv_request kv_map(void)
+{
+    return kv_request_make(KV_OP_MAP, kv_nil());
+}
+
+/* ---- results ---- */
+
+/* Where and when a result was true. */
+struct kv_at {
+    uint32_t group;
+    uint32_t node; /* That answered. */
+    uint64_t rev;
+    uint64_t term;
+    enum kv_level level;
+    uint64_t age_ms; /* 0 unless stale. */
+};
+
+struct kv_item {
+    struct kv_view key;
+    struct kv_view value;
+    uint64_t rev;
+};
+
+struct kv_node {
+    uint32_t id;
+    const char *host;
+    uint16_t client_port;
+    uint16_t peer_port;
+    uint16_t http_port; /* 0: none. */
+    const char *zone;   /* "" without. */
+};
+
+struct kv_group {
+    uint32_t id;           /* 0 is `meta`, which owns no keys. */
+    uint32_t leader;       /* Node id; 0: not known. */
+    uint32_t w;            /* Replicas that must hold a write; 0: the majority. */
+    uint64_t term;         /* status */
+    uint64_t commit;       /* status */
+    uint64_t applied;      /* status: on the answering node; 0: no replica there. */
+    uint32_t slots_count;  /* map: slots that the group owns. */
+    const uint32_t *nodes; /* Those of its replicas (map) or voters (status). */
+    size_t nodes_count;
+};
+
+/* Both lists ascend by id. */
+struct kv_cluster {
+    uint64_t id;                 /* 0 while the cluster is not formed. */
+    uint64_t epoch;              /* Of the map; grows with every change. */
+    uint32_t node;               /* That answered. */
+    const struct kv_node *nodes; /* status: may be empty. */
+    size_t nodes_count;
+    const struct kv_group *groups;
+    size_t groups_count;
+    const uint16_t *slots; /* map: KV_SLOTS_COUNT group ids, 65535: no owner. */
+};
+
+enum {
+    KV_SLOTS_COUNT = 16384
+};
+
+/* One struct serves all requests; fields that a request does not fill are 0. */
+struct kv_result {
+    enum kv_op op;
+    int error;                      /* 0 or KV_ERR_*. */
+    enum kv_result_outcome outcome; /* See there. */
+    const char *text;     /* On error one line: what, which object, cause, next step;
+                       * otherwise "". */
+    bool found;           /* get; cas not swapped: the key exists. */
+    bool deleted;         /* del */
+    bool swapped;         /* cas */
+    bool more;            /* range: there are more items, from `next` on. */
+    struct kv_view value; /* get, cas; nil where not found. */
+    int64_t number;       /* incr: the new value. */
+    uint64_t rev;         /* Compares within a key. */
+    const struct kv_item *items; /* range, ascending keys. */
+    size_t items_count;
+    struct kv_view next;     /* range with `more`: where the next one begins. */
+    struct kv_at at;         /* The first of `ats`. */
+    const struct kv_at *ats; /* One per group that answered. */
+    size_t ats_count;        /* 0 on error. */
+    const struct kv_cluster *cluster; /* status, map; NULL otherwise. */
+    uint32_t sendings;                /* How often the request went out: 0, 1, ... */
+    const char *endpoint;             /* "host:port" asked last; "" for none. */
+};
+
+/* ---- a client ---- */
+
+struct kv_client;
+struct uv_loop_s; /* uv_loop_t of <uv.h>. */
+
+enum kv_routing {
+    KV_ROUTE_LEADER = 0,   /* Learn the map; ask the leader of the key's group. */
+    KV_ROUTE_ENDPOINTS = 1 /* Ask only the endpoints given; they forward. */
+};
+
+enum kv_log_level {
+    KV_LOG_DEBUG,
+    KV_LOG_INFO,
+    KV_LOG_WARN,
+};
+
+enum {
+    KV_RETRIES_UNLIMITED = -1
+};
+
+struct kv_options {
+    size_t size;            /* Of this struct: kv_options_init() sets it. */
+    const char *endpoints;  /* "host:port,host:port": some nodes, [v6]:port too. */
+    struct uv_loop_s *loop; /* Yours, for kv_start(); NULL: a private one, for
+                             * kv_wait(). */
+    uint32_t deadline_ms;   /* Total per call: 5000. */
+    uint32_t connect_ms;    /* For one attempt to connect: 1000. */
+    int32_t retries;        /* Sendings after the first: KV_RETRIES_UNLIMITED (until the
+                             * deadline); 0: one sending, and its outcome is yours. */
+    enum kv_routing routing;
+    uint64_t seed; /* For jitter; 0: chosen. */
+    /* One line of text, without a newline; NULL: silence. */
+    void (*log)(void *ctx, enum kv_log_level level, const char *line);
+    void *log_ctx;
+};
+
+/* Sets the defaults. */
+KV_API void kv_options_init(struct kv_options *options);
+
+/* Makes a client; connects to nobody until there is something to send.
+ * Returns 0; KV_ERR_INVALID (an endpoint is not host:port, none is given, or
+ * options->size is not from kv_options_init()); KV_ERR_NO_MEMORY; KV_ERR_IO. */
+KV_API int kv_new(const struct kv_options *options, struct kv_client **out_client);
+
+/* kv_new() with a private loop and defaults, for blocking calls. */
+KV_API int kv_open(const char *endpoints, struct kv_client **out_client);
+
+/* The result and all that it points to are valid until the callback returns. The
+ * callback may start calls, and close or free the client. */
+typedef void (*kv_callback)(struct kv_client *client, const struct kv_result *result,
+                            void *ctx);
+
+/* Starts a call on the client's loop.
+ *
+ * Returns 0: `callback` will be called exactly once, from the loop, never before
+ * kv_start() has returned: also when the connection breaks, the deadline passes or the
+ * client is closed or freed. Otherwise the call was not begun, is certainly not done,
+ * and nobody will be called back: KV_ERR_INVALID, KV_ERR_TOO_LARGE, KV_ERR_BUSY (too
+ * many calls under way), KV_ERR_CLOSED (after kv_close()), KV_ERR_NO_MEMORY;
+ * kv_last_error() has the text. */
+KV_API int kv_start(struct kv_client *client, struct kv_request request,
+                    kv_callback callback, void *ctx);
+
+/* Carries out a call and waits for its end. Only for a client with a private loop,
+ * and not from inside one of its callbacks (KV_ERR_INVALID).
+ * Returns the result, never NULL, also on errors: give it to kv_result_free(). It is a
+ * copy that outlives the client. */
+KV_API const struct kv_result *kv_wait(struct kv_client *client,
+                                       struct kv_request request);
+
+/* Frees a result of kv_wait(); NULL is fine. */
+KV_API void kv_result_free(const struct kv_result *result);
+
+/* Closes gracefully: refuses new calls, lets those under way end by themselves (their
+ * deadlines bound that), then closes the connections, frees the client and calls
+ * `on_closed` (may be NULL) once. With a private loop it does all that before it
+ * returns. Calling it twice does nothing the second time. */
+KV_API void kv_close(struct kv_client *client, void (*on_closed)(void *ctx), void *ctx);
+
+/* Frees the client now; NULL is fine. Each call under way is called back first, with
+ * KV_ERR_CLOSED and its outcome. The client's handles close as your loop runs on: run
+ * it once more before uv_loop_close(). After kv_close(), its callback comes then. */
+KV_API void kv_free(struct kv_client *client);
+
+/* ---- looking in ---- */
+
+/* The last error of this client as one line, "" when there was none. Valid until its
+ * next call or callback. */
+KV_API const char *kv_last_error(const struct kv_client *client);
+
+/* Calls that have begun and not ended. */
+KV_API size_t kv_calls_count(const struct kv_client *client);
+
+/* The epoch of the map that the client routes by; 0: none yet. */
+KV_API uint64_t kv_map_epoch(const struct kv_client *client);
+
+/* The slot of a key, 0..KV_SLOTS_COUNT-1. */
+KV_API uint32_t kv_slot(struct kv_view key);
+
+/* "0.1.0", of the library that is linked at run time. */
+KV_API const char *kv_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
