@@ -44,7 +44,8 @@ PORT_BASE ?= 7400
 CLUSTER_DIR ?= cluster
 FUZZ_SECONDS ?= 10
 SIM_SEEDS ?= 40
-JOBS ?= 2
+SIM_FIRST ?= 1
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 Q := $(if $(V),,@)
 comma := ,
@@ -285,9 +286,9 @@ rewrite: $(SCENARIO_BIN) ## rewrite the expected output in scenario files; expla
 	@for t in $(SCENARIO_BIN); do KV_REWRITE=1 $$t || exit 1; done; git diff --stat -- tests
 
 sim: $(O)/kvsim ## run the simulator over SIM_SEEDS seeds
-	@KVSIM=$(O)/kvsim SIM_SEEDS=$(SIM_SEEDS) $(RUNG) -n $(call in_mode,sim) -t 1200 tests/sim/run.sh
+	@KVSIM=$(O)/kvsim SIM_FIRST=$(SIM_FIRST) SIM_SEEDS=$(SIM_SEEDS) $(RUNG) -n $(call in_mode,sim) -t 1200 scripts/sim.sh
 
-SUB = $(MAKE) BUILD='$(BUILD)' V='$(V)' T='$(T)' C='$(C)'
+SUB = $(MAKE) BUILD='$(BUILD)' V='$(V)' T='$(T)' C='$(C)' SIM_SEEDS='$(SIM_SEEDS)'
 SANITIZED = unit $(if $(wildcard tests/scenarios/test_*.c tests/*/test_scenario*.c),scenario) \
   $(if $(wildcard tests/sim/main.c),sim)
 .PHONY: asan tsan mutants
@@ -332,9 +333,12 @@ bench: all ## measure failover and throughput (tests/bench)
 C_FILES := $(wildcard $(foreach d,raft raft/base rpc storage server client jepsen jepsen/*,$(d)/*.c $(d)/*.h) \
   $(foreach d,lib raft raft/base base rpc storage server client scenarios sim jepsen fuzz bench,tests/$(d)/*.c tests/$(d)/*.h))
 
-.PHONY: tidy fmt fmt-check lint check test ci ladder
+.PHONY: tidy selftest fmt fmt-check lint check test ci ladder
 tidy: $(LIBRAFT) $(LIBBASE) $(LIBRPC) $(LIBSTORAGE) $(LIBSERVER) ## includes, purity, banned calls, READMEs, sizes
 	@JOBS=1 BIN='$(O)' $(RUNG) -n tidy -t 120 tests/tidy/tidy.sh
+
+selftest: $(LIBRAFT) ## plant one violation of each rule and demand that tidy finds it
+	@BIN='$(O)' $(RUNG) -n selftest -t 120 -j 1 tests/tidy/selftest.sh
 
 fmt: ## format all C files in place
 	@clang-format-14 -i $(C_FILES)

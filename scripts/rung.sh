@@ -69,7 +69,7 @@ if [ "${1:-}" = --one ]; then
   exit 0
 fi
 
-out=build name= limit=300 jobs=${JOBS:-2}
+out=build name="" limit=300 jobs=${JOBS:-2}
 while getopts o:n:t:j: opt; do
   case $opt in
     o) out=$OPTARG ;;
