@@ -20,7 +20,9 @@
 #include "server/request.h"
 #include "storage/store.h"
 
-enum { NODE_META_GROUP = 0 };
+enum {
+    NODE_META_GROUP = 0
+};
 
 /* One node of --initial-cluster. */
 struct node_address {
@@ -34,14 +36,15 @@ struct node_address {
 
 struct node_config {
     uint32_t id;
-    struct node_address nodes[STORE_NODES_MAX]; /* Ascending by id; this node included. */
+    struct node_address
+        nodes[STORE_NODES_MAX]; /* Ascending by id; this node included. */
     uint32_t nodes_count;
     char zone[32];
-    uint32_t groups;            /* Data groups to form the cluster with; default 8. */
-    uint32_t replicas;          /* Per group; default 3. */
-    uint32_t max_connections;   /* Default 4096. */
+    uint32_t groups;          /* Data groups to form the cluster with; default 8. */
+    uint32_t replicas;        /* Per group; default 3. */
+    uint32_t max_connections; /* Default 4096. */
     uint32_t election_timeout_ms, heartbeat_ms; /* 150, 50 */
-    uint32_t log_window;        /* See group.h. */
+    uint32_t log_window;                        /* See group.h. */
     size_t memory_bytes_max;    /* Budget over requests, buffers and queues; 256 MiB. */
     size_t delta_bytes_max;     /* Of one delta of one group. */
     uint32_t checkpoint_ms_max; /* Default 2000. */
@@ -53,7 +56,7 @@ struct node_config {
 void node_config_init(struct node_config *c);
 
 enum node_phase {
-    NODE_FORMING,  /* Waits until it has seen every initial node; groups do not run. */
+    NODE_FORMING, /* Waits until it has seen every initial node; groups do not run. */
     NODE_RUNNING,
     NODE_STOPPING, /* Hands its leaderships over, then it may be closed. */
     NODE_HALTED,   /* A fatal error was reported to the environment. */
@@ -64,8 +67,14 @@ struct router;
 struct conns;
 struct meta;
 struct balance;
+struct metrics;
+struct ranges;
+struct timers;
 
-enum { NODE_MAGIC = 0x4e4f4445 };
+enum {
+    NODE_MAGIC = 0x4e4f4445,
+    NODE_GROUP_WORDS = (KV_GROUPS_MAX + 64) / 64, /* Of a bit set over group ids. */
+};
 
 struct node {
     uint32_t magic;
@@ -74,25 +83,36 @@ struct node {
     struct env *env;
     struct store *store;
     struct store_identity identity;
-    uint64_t boot_nonce;      /* Random per process. */
-    uint64_t now_ms;          /* Of this turn. */
+    uint64_t boot_nonce; /* Random per process. */
+    uint64_t now_ms;     /* Of this turn. */
 
-    struct map map;           /* Current cluster map; epoch 0 until meta has one. */
+    struct map map; /* Current cluster map; epoch 0 until meta has one. */
     bool map_known;
-    struct group **groups;    /* By group id, [0, groups_cap); NULL: not on this node. */
+    struct group **groups; /* By group id, [0, groups_cap); NULL: not on this node. */
     uint32_t groups_cap;
 
-    struct disk *disk;        /* server/disk.c */
-    struct peers *peers;      /* server/peers.c: links, hello, coalescing, forwards */
-    struct router *router;    /* server/router.c: waiting and forwarded requests */
-    struct conns *conns;      /* server/conn.c */
-    struct meta *meta;        /* server/meta.c: forming the cluster, map changes */
-    struct balance *balance;  /* server/balance.c */
+    struct disk *disk;       /* server/disk.c */
+    struct peers *peers;     /* server/peers.c: links, hello, coalescing, forwards */
+    struct router *router;   /* server/router.c: waiting and forwarded requests */
+    struct conns *conns;     /* server/conn.c */
+    struct meta *meta;       /* server/meta.c: forming the cluster, map changes */
+    struct balance *balance; /* server/balance.c */
+    struct metrics *metrics; /* server/metrics.c */
+    struct ranges *ranges;   /* server/range.c */
+    struct timers *timers;   /* server/timers.c: deadlines of the groups */
     struct request_pool *requests;
+    struct rpc_decoder decoder; /* For the message at hand. */
+
+    uint64_t touched[NODE_GROUP_WORDS]; /* Groups that had an event this turn. */
+    uint64_t waiting[NODE_GROUP_WORDS]; /* Groups that hold requests with deadlines. */
+    uint64_t expire_next_ms;            /* When their deadlines are looked at. */
+    uint64_t start_ms;                  /* Of this process, for its age. */
+    bool in_turn_end;                   /* node_turn_end() is on the stack. */
+    uint32_t node_jobs;                 /* Disk jobs of the node under way. */
 
     uint32_t leader_hints[1024 + 1]; /* Node that was last said to lead a group; 0. */
     uint64_t scrub_next_ms;
-    char waiting_for[160];    /* What a starting node waits for; "" when nothing. */
+    char waiting_for[160]; /* What a starting node waits for; "" when nothing. */
 };
 
 /* ---- life ---- */
@@ -102,8 +122,9 @@ struct node {
  * error_text  one clear line when it fails.
  * 0, KV_EINVAL (config), KV_ELOST (identity of another node or cluster), errors of
  * group_open. */
-KV_MUST_CHECK int node_new(const struct node_config *c, struct env *env, struct store *store,
-                           struct node **out, char *error_text, size_t error_bytes);
+KV_MUST_CHECK int node_new(const struct node_config *c, struct env *env,
+                           struct store *store, struct node **out, char *error_text,
+                           size_t error_bytes);
 /* Starts a clean stop: hands leaderships over, takes no new requests. Done when
  * node_stopped() is true or the caller's patience ends. */
 void node_stop(struct node *n);
@@ -117,6 +138,17 @@ static inline struct group *node_group(const struct node *n, group_id id)
 {
     return id < n->groups_cap ? n->groups[id] : NULL;
 }
+
+/* The group had an event: it is flushed at the turn's end, and its deadline is asked
+ * again. Whoever calls a group_*() that may change it calls this, too. */
+static inline void node_group_touch(struct node *n, group_id id)
+{
+    n->touched[id / 64] |= (uint64_t)1 << (id % 64);
+}
+
+/* A job of the node itself is done (IDENTITY, SWEEP, SCRUB): disk_done() hands it back
+ * here, as it hands others to group_on_job(). */
+void node_on_job(struct node *n, struct disk_job *job);
 
 /* Logs through the environment, printf-like. */
 void node_log(struct node *n, enum log_level level, const char *format, ...)
@@ -143,13 +175,15 @@ void router_submit(struct node *n, struct request *req);
  * group_records(). Cannot fail: what cannot be sent is lost, as on any network. */
 void peers_send_raft(struct node *n, struct group *g, const struct raft_msg *msg);
 /* Asks the nodes of a group's other replicas for a damaged entry. */
-void peers_fetch_entry(struct node *n, struct group *g, raft_index index, uint64_t hash);
+void peers_fetch_entry(struct node *n, struct group *g, raft_index index,
+                       uint64_t hash);
 /* Records (begin, begin + count] of a group for a message, from the tail or the log:
  * encoded bytes, valid until the next call or turn end. Returns how many, maybe 0. */
 uint32_t group_records(struct group *g, raft_index begin, uint32_t count,
                        struct kv_bytes *out_records);
 /* Bytes of a snapshot chunk to send; 0 or an error of snapshot_read. */
-KV_MUST_CHECK int group_chunk(struct group *g, const struct raft_chunk *chunk, uint8_t *out);
+KV_MUST_CHECK int group_chunk(struct group *g, const struct raft_chunk *chunk,
+                              uint8_t *out);
 
 /* ---- what operators see ---- */
 
