@@ -143,7 +143,7 @@ PROGRAMS := $(if $(wildcard server/main.c),$(O)/kvd) \
   $(if $(wildcard client/kvctl.c client/kvctl_main.c),$(O)/kvctl) \
   $(if $(wildcard tests/sim/main.c),$(O)/kvsim) \
   $(if $(wildcard jepsen/main.c),$(O)/kvjepsen) \
-  $(if $(LOAD_SRC),$(O)/kvload)
+  $(if $(LOAD_SRC),$(if $(wildcard client/kvctl.c client/kvctl_main.c),$(O)/kvload))
 LIBRARIES := $(LIBBASE) $(LIBRAFT) $(LIBRPC) $(LIBSTORAGE) $(LIBSERVER) \
   $(if $(CLIENT_SRC),$(LIBKV) $(LIBKV_SO))
 
