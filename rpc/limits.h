@@ -18,6 +18,8 @@ enum {
     /* What a client may store and ask for. */
     KV_KEY_BYTES_MIN = 1,
     KV_KEY_BYTES_MAX = 480, /* LMDB takes 511 with our prefix. */
+    KV_BOUND_BYTES_MAX =
+        KV_KEY_BYTES_MAX + 1, /* begin and end of a range: key + NUL. */
     KV_VALUE_BYTES_MAX = 1024 * 1024,
     KV_REQUEST_BYTES_MAX = 1536 * 1024, /* One whole request message. */
     KV_REQUEST_NODES_MAX = 4096,        /* MessagePack items in one request. */

@@ -91,6 +91,9 @@ enum {
 };
 void map_encode_fields(struct buf *b, const struct map *m);
 
+/* Appends only the list of nodes. */
+void map_encode_nodes(struct buf *b, const struct map *m);
+
 /* Reads exactly one encoded map, strictly: unknown, missing or double keys, wrong
  * types, bytes behind it and whatever map_validate() refuses are errors. Slots are
  * derived. `scratch` is used and not reset.

@@ -147,6 +147,10 @@ struct rpc_reply {
 KV_MUST_CHECK int rpc_reply_decode(struct rpc_decoder *d, struct kv_bytes message,
                                    enum rpc_method method, struct rpc_reply *out);
 
+/* The same for a bare tail (rpc_response_split()); out->msgid is 0. */
+KV_MUST_CHECK int rpc_reply_decode_tail(struct rpc_decoder *d, struct kv_bytes tail,
+                                        enum rpc_method method, struct rpc_reply *out);
+
 /* The i-th of a list, i < count. */
 void rpc_reply_at_get(const struct rpc_reply *r, uint32_t i, struct rpc_at *out);
 void rpc_reply_item_get(const struct rpc_reply *r, uint32_t i, struct rpc_item *out);
