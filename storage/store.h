@@ -41,18 +41,21 @@ struct log_write {
     bool store_hard;
     raft_term term;
     raft_id vote;
-    const struct kv_bytes *records; /* [borrowed for the call] Encoded entries (raft/record.h)
+    const struct kv_bytes
+        *records; /* [borrowed for the call] Encoded entries (raft/record.h)
                                      * first_index, first_index + 1, ...; they replace
                                      * everything from first_index on. */
     uint32_t records_count;
     raft_index first_index;
-    raft_index commit_hint;      /* Never above the last entry after this write. */
-    const struct raft_base *compact_to; /* Entries up to it are deleted (perhaps later, in
+    raft_index commit_hint; /* Never above the last entry after this write. */
+    const struct raft_base
+        *compact_to; /* Entries up to it are deleted (perhaps later, in
                                          * bounded steps; they are gone for readers at once). */
-    const struct raft_base *reset_to; /* A snapshot was installed: base becomes this. Entries
+    const struct raft_base
+        *reset_to; /* A snapshot was installed: base becomes this. Entries
                                        * behind it stay if the entry at it had the same term,
                                        * else all are dropped. Hard state stays. */
-    bool urgent; /* May use the reserve: votes, no-ops, deletes, compaction. */
+    bool urgent;   /* May use the reserve: votes, no-ops, deletes, compaction. */
 };
 
 /* What the log holds of a group; all zero for a group that was never written. */
@@ -75,11 +78,11 @@ enum row_kind {
 
 /* One row of a group's state. Rows are ordered by (kind, key bytes). */
 struct row {
-    uint8_t kind;          /* enum row_kind */
-    bool deleted;          /* Tombstone in a delta; never stored. */
-    uint16_t slot;         /* Slot of the key (rpc/slot.h); 0 for kinds without slots. */
-    uint64_t rev;          /* Revision of the last change. */
-    struct kv_bytes key;   /* 1..480 bytes. */
+    uint8_t kind;        /* enum row_kind */
+    bool deleted;        /* Tombstone in a delta; never stored. */
+    uint16_t slot;       /* Slot of the key (rpc/slot.h); 0 for kinds without slots. */
+    uint64_t rev;        /* Revision of the last change. */
+    struct kv_bytes key; /* 1..480 bytes. */
     struct kv_bytes value; /* Up to 1 MiB. */
 };
 
@@ -88,10 +91,10 @@ struct state_meta {
     struct raft_base applied;  /* The last entry that it contains. */
     struct raft_config config; /* In force at applied. */
     raft_index config_index;
-    uint64_t state_hash;       /* Sum over rows of row_hash(), mod 2^64. */
+    uint64_t state_hash; /* Sum over rows of row_hash(), mod 2^64. */
     uint64_t rows_count;
-    uint64_t rows_bytes;       /* Keys and values. */
-    bool mark;                 /* A snapshot was switched in, and the log not yet reset. */
+    uint64_t rows_bytes; /* Keys and values. */
+    bool mark;           /* A snapshot was switched in, and the log not yet reset. */
 };
 
 /* Hash of one row for the state hash: XXH3 over kind, slot, rev, key and value. */
@@ -99,7 +102,9 @@ uint64_t row_hash(const struct row *r);
 
 /* ---- identity ---- */
 
-enum { STORE_NODES_MAX = 64 };
+enum {
+    STORE_NODES_MAX = 64
+};
 
 struct store_identity {
     uint64_t cluster;     /* 0 until the cluster is formed. */
@@ -127,8 +132,8 @@ struct store_stats {
 /* A finding of the scrubber. */
 struct store_damage {
     group_id group;
-    bool in_state;        /* A row of the state; else an entry of the log. */
-    raft_index index;     /* Of the entry. */
+    bool in_state;    /* A row of the state; else an entry of the log. */
+    raft_index index; /* Of the entry. */
 };
 
 /* ---- the table ---- */
@@ -154,8 +159,8 @@ struct store_ops {
     /* Copies encoded records [begin, end) into `arena` until bytes_max is passed (at
      * least one). *out_records: array of *out_count. Errors as log_meta. */
     int (*log_read)(struct store *s, group_id group, raft_index begin, raft_index end,
-                    size_t bytes_max, struct arena *arena, struct kv_bytes **out_records,
-                    uint32_t *out_count);
+                    size_t bytes_max, struct arena *arena,
+                    struct kv_bytes **out_records, uint32_t *out_count);
     /* Replaces the damaged record at `index` by this one: its index, term and hash
      * must be those that the damaged entry's successor or the log's meta demands; a
      * disk-thread verb with a commit of its own. 0, KV_EINVAL, KV_ENOSPACE, fatal. */
@@ -169,9 +174,9 @@ struct store_ops {
                      struct arena *arena, struct row *out);
     /* Copies up to rows_max rows of `kind` with begin <= key < end (end empty: no
      * end) into `arena`, ascending. *out_rows: array of *out_count. */
-    int (*state_range)(struct store *s, group_id group, uint8_t kind, struct kv_bytes begin,
-                       struct kv_bytes end, uint32_t rows_max, struct arena *arena,
-                       struct row **out_rows, uint32_t *out_count);
+    int (*state_range)(struct store *s, group_id group, uint8_t kind,
+                       struct kv_bytes begin, struct kv_bytes end, uint32_t rows_max,
+                       struct arena *arena, struct row **out_rows, uint32_t *out_count);
     /* Writes a frozen delta (ascending, tombstones included) and its meta in one fully
      * synced transaction. 0, KV_ENOSPACE (nothing changed), fatal. */
     int (*checkpoint)(struct store *s, group_id group, const struct state_meta *meta,
@@ -187,7 +192,8 @@ struct store_ops {
                          uint32_t len, uint8_t *out);
     /* Stores a received chunk durably at its offset; offset 0 starts a new file and
      * drops that of another id. 0, KV_EINVAL (not the next offset), KV_ENOSPACE, KV_EIO. */
-    int (*chunk_store)(struct store *s, group_id group, const struct raft_snapshot *snap,
+    int (*chunk_store)(struct store *s, group_id group,
+                       const struct raft_snapshot *snap,
                        const struct raft_chunk *chunk);
     /* How many bytes of snapshot `id` are stored, for resuming; 0 for another id. */
     int (*chunk_offset)(struct store *s, group_id group, uint64_t id, uint64_t *out);
@@ -219,12 +225,12 @@ struct store {
 /* ---- opening the LMDB store ---- */
 
 struct store_options {
-    const char *dir;            /* Made if missing (one level). */
-    uint64_t map_bytes;         /* 0: 48 GiB, 1 GiB under sanitizers. Per environment. */
-    uint64_t quota_bytes;       /* Of each environment; 0: 7/8 of the map. */
-    uint64_t reserve_bytes;     /* Ballast for urgent writes; 0: 64 MiB. */
+    const char *dir;        /* Made if missing (one level). */
+    uint64_t map_bytes;     /* 0: 48 GiB, 1 GiB under sanitizers. Per environment. */
+    uint64_t quota_bytes;   /* Of each environment; 0: 7/8 of the map. */
+    uint64_t reserve_bytes; /* Ballast for urgent writes; 0: 64 MiB. */
     uint32_t groups_max;
-    uint64_t incarnation_seed;  /* Random bits for a new directory's incarnation. */
+    uint64_t incarnation_seed; /* Random bits for a new directory's incarnation. */
 };
 
 /* Opens or makes a data directory, takes its lock, counts the boot.
