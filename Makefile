@@ -322,11 +322,11 @@ endif
 
 .PHONY: e2e bench
 e2e: all ## real processes on loopback: tests/e2e/[0-9]*.sh (T=number picks)
-	@JOBS=1 LADDER='$(BUILD)/ladder.tsv' BIN='$(O)' scripts/rung.sh -o '$(O)' -n e2e -t 300 -j 1 \
+	@JOBS=1 BUILD='$(BUILD)' LADDER='$(BUILD)/ladder.tsv' BIN='$(O)' scripts/rung.sh -o '$(O)' -n e2e -t 300 -j 1 \
 	  $(wildcard tests/e2e/$(if $(T),$(T)*,[0-9]*).sh)
 
 bench: all ## measure failover and throughput (tests/bench)
-	@BIN='$(O)' tests/bench/run.sh
+	@BUILD='$(BUILD)' BIN='$(O)' tests/bench/run.sh
 
 # ---- the tree's own rules -------------------------------------------------------
 

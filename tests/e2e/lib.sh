@@ -13,6 +13,7 @@ e2e=$PWD/tests/e2e
 work=$(mktemp -d "${TMPDIR:-/tmp}/kvd-e2e.XXXXXX")
 tools=$PWD/build/tools
 [ -d "${BUILD:-build}/tools" ] && tools=$(cd "${BUILD:-build}/tools" && pwd)
+export tools
 export BIN
 export CLUSTER_DIR=$work/cluster
 unset NODES NGROUPS KVCTL_ENDPOINTS NODES_ORIGIN NGROUPS_ORIGIN PORT_BASE_ORIGIN

@@ -1,0 +1,27 @@
+#!/bin/bash
+# tests/e2e/100_snapshot.sh - a node away for longer than the log window comes back by snapshot.
+. "$(dirname "$0")/lib.sh"
+plan 8
+
+export KVD_ARGS="--log-window 500 --checkpoint-ms 200"
+ok "three nodes with a short log start" up 3
+ok "a key is written before" ctl put before yes
+cluster stop 3
+load write --seconds 6 --bytes 200 > "$work/load.out"
+sed 's/^/# /' "$work/load.out"
+ok "several windows of writes go by without node 3" test "$(wc -l < "$work/acked")" -gt 8000
+sleep 2
+load write --seconds 8 > "$work/load2.out" 2>&1 &
+writers=$!
+ok "node 3 comes back while the others serve" up 3
+wait $writers
+ok "they served without a gap of a second" test "$(sed -n 's/^gap_ms=\([0-9]*\).*/\1/p' "$work/load2.out")" -lt 1000
+sed 's/^/# /' "$work/load2.out"
+metric() { curl -sS "http://127.0.0.1:$(http_port "$1")/metrics" | awk -v n="$2" 'index($1, n) == 1 { s += $2 } END { print s + 0 }'; }
+installed() { [ "$(metric 3 kvd_snapshots_installed)" -gt 0 ]; }
+ok "node 3 installed snapshots" within 20 installed
+# Node 3 alone answers a local read of the old and of the new.
+cluster stop 1
+ok "with node 3 in the majority every acknowledged write is there" load verify
+is "and the oldest key too" yes ctl get before
+done_testing

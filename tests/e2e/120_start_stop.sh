@@ -1,0 +1,53 @@
+#!/bin/bash
+# tests/e2e/120_start_stop.sh - banner, refusals at start, clean shutdown.
+. "$(dirname "$0")/lib.sh"
+plan 13
+
+ok "three nodes start" up 3
+banner() { head -n 30 "$CLUSTER_DIR/n1/log" | grep -qF "$1"; }
+ok "the banner names the client address" banner "127.0.0.1:$(client_port 1)"
+ok "the banner names the data directory" banner "$CLUSTER_DIR/n1/data"
+
+# kvd_fails "sentence" PATTERN FLAGS...: it ends by itself, saying PATTERN.
+kvd_fails() {
+  local sentence=$1 pattern=$2
+  shift 2
+  fails() {
+    timeout 10 "$BIN/kvd" "$@" > "$work/kvd.out" 2>&1
+    local rc=$?
+    cat "$work/kvd.out"
+    [ "$rc" -ne 0 ] && [ "$rc" -ne 124 ] && [ "$rc" -lt 128 ] && grep -Eiq -- "$pattern" "$work/kvd.out"
+  }
+  ok "$sentence" fails "$@"
+}
+three="1=127.0.0.1:$(client_port 1):$(peer_port 1),2=127.0.0.1:$(client_port 2):$(peer_port 2),3=127.0.0.1:$(client_port 3):$(peer_port 3)"
+free=$((PORT_BASE + 60))
+addresses=(--listen "127.0.0.1:$free" --peer "127.0.0.1:$((free + 1))" --http "127.0.0.1:$((free + 2))")
+kvd_fails "an unknown flag is refused" "nonsense" --nonsense 1
+kvd_fails "another address without TLS is refused" "insecure" --id 1 --data-dir "$work/other" \
+  --listen "0.0.0.0:$free" --peer "127.0.0.1:$((free + 1))" --http "127.0.0.1:$((free + 2))" --initial-cluster "$three"
+kvd_fails "a data directory in use is refused" "use|lock|running" --id 1 --data-dir "$CLUSTER_DIR/n1/data" \
+  "${addresses[@]}" --initial-cluster "$three"
+cluster stop 2
+kvd_fails "another node's data directory is refused" "node" --id 1 --data-dir "$CLUSTER_DIR/n2/data" \
+  "${addresses[@]}" --initial-cluster "$three"
+kvd_fails "a taken port is named" "$(client_port 1)" --id 2 --data-dir "$CLUSTER_DIR/n2/data" \
+  --listen "127.0.0.1:$(client_port 1)" --peer "127.0.0.1:$((free + 1))" --http "127.0.0.1:$((free + 2))" --initial-cluster "$three"
+ok "node 2 comes back" up 3
+
+# A node that stops cleanly hands its groups over: nobody waits for an election.
+victim=$(busiest)
+load write --seconds 5 > "$work/load.out" 2> "$work/load.err" &
+writers=$!
+sleep 1
+ok "the busiest node stops" cluster stop "${victim:-1}"
+wait $writers
+sed 's/^/# /' "$work/load.out"
+ok "no group was without a write for 500 ms" test "$(sed -n 's/^gap_ms=\([0-9]*\).*/\1/p' "$work/load.out")" -lt 500
+ok "it comes back" up 3
+spread() {
+  "$python" "$e2e/rpc.py" leaders "$(endpoints)" |
+    awk '$1 > 0 { n[$2]++ } END { for (i = 1; i <= 3; i++) if (n[i] < 1 || n[i] > 4) exit 1 }'
+}
+ok "leaders spread over all three nodes again" within 60 spread
+done_testing
