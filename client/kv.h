@@ -332,6 +332,8 @@ struct kv_options {
     uint32_t connect_ms;    /* For one attempt to connect: 1000. */
     int32_t retries;        /* Sendings after the first: KV_RETRIES_UNLIMITED (until the
                              * deadline); 0: one sending, and its outcome is yours. */
+    uint32_t connect_rounds; /* A call that cannot be sent ends when every endpoint has
+                              * failed so often; 0: it tries until the deadline. */
     enum kv_routing routing;
     uint64_t seed; /* For jitter; 0: chosen. */
     /* One line of text, without a newline; NULL: silence. */
@@ -342,7 +344,8 @@ struct kv_options {
 /* Sets the defaults. */
 KV_API void kv_options_init(struct kv_options *options);
 
-/* Makes a client; connects to nobody until there is something to send.
+/* Makes a client; connects to nobody until there is something to send. An open
+ * connection keeps your loop alive until kv_close() or kv_free().
  * Returns 0; KV_ERR_INVALID (an endpoint is not host:port, none is given, or
  * options->size is not from kv_options_init()); KV_ERR_NO_MEMORY; KV_ERR_IO. */
 KV_API int kv_new(const struct kv_options *options, struct kv_client **out_client);
@@ -355,7 +358,7 @@ KV_API int kv_open(const char *endpoints, struct kv_client **out_client);
 typedef void (*kv_callback)(struct kv_client *client, const struct kv_result *result,
                             void *ctx);
 
-/* Starts a call on the client's loop.
+/* Starts a call on your loop (KV_ERR_INVALID with a private one).
  *
  * Returns 0: `callback` will be called exactly once, from the loop, never before
  * kv_start() has returned: also when the connection breaks, the deadline passes or the
@@ -366,8 +369,8 @@ typedef void (*kv_callback)(struct kv_client *client, const struct kv_result *re
 KV_API int kv_start(struct kv_client *client, struct kv_request request,
                     kv_callback callback, void *ctx);
 
-/* Carries out a call and waits for its end. Only for a client with a private loop,
- * and not from inside one of its callbacks (KV_ERR_INVALID).
+/* Carries out a call and waits for its end; only for a client with a private loop
+ * (KV_ERR_INVALID otherwise).
  * Returns the result, never NULL, also on errors: give it to kv_result_free(). It is a
  * copy that outlives the client. */
 KV_API const struct kv_result *kv_wait(struct kv_client *client,

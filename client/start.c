@@ -1,0 +1,135 @@
+/* client/start.c - the two ways to carry out a request: kv_start() and kv_wait(). */
+#include "client/client.h"
+
+#include <stdio.h>
+
+/* ---- checking ---- */
+
+static const struct start_row {
+    enum rpc_method method;
+    bool has_key;
+    bool needs_value;
+} start_rows[] = {
+    [KV_OP_GET] = {RPC_KV_GET, true, false},
+    [KV_OP_PUT] = {RPC_KV_PUT, true, true},
+    [KV_OP_DEL] = {RPC_KV_DEL, true, false},
+    [KV_OP_CAS] = {RPC_KV_CAS, true, false},
+    [KV_OP_INCR] = {RPC_KV_INCR, true, false},
+    [KV_OP_RANGE] = {RPC_KV_RANGE, false, false},
+    [KV_OP_STATUS] = {RPC_CLUSTER_STATUS, false, false},
+    [KV_OP_MAP] = {RPC_CLUSTER_MAP, false, false},
+};
+
+/* Notes a text and returns its error. */
+static int refuse(struct kv_client *c, int error, const char *what)
+{
+    (void)snprintf(c->last_error, sizeof c->last_error, "%s: %s", kv_errname(error),
+                   what);
+    return error;
+}
+
+/* Refuses what the server would refuse, before it costs a round trip. */
+static int request_check(struct kv_client *c, const struct kv_request *q)
+{
+    if (c->state != CLIENT_OPEN) {
+        return refuse(c, KV_ECLOSED, "the client was closed");
+    }
+    if (q->op < KV_OP_GET || q->op > KV_OP_MAP) {
+        return refuse(c, KV_EINVAL, "not a request that this library knows");
+    }
+    if (start_rows[q->op].has_key && q->key.len < KV_KEY_BYTES_MIN) {
+        return refuse(c, KV_EINVAL, "the key is empty");
+    }
+    if (q->key.len > KV_KEY_BYTES_MAX ||
+        (q->op == KV_OP_RANGE && q->value.len > KV_KEY_BYTES_MAX)) {
+        return refuse(c, KV_ETOOLARGE, "the key is longer than 480 bytes");
+    }
+    if (q->value.len > KV_VALUE_BYTES_MAX || q->expected.len > KV_VALUE_BYTES_MAX ||
+        q->value.len + q->expected.len > KV_REQUEST_BYTES_MAX - 4096) {
+        return refuse(c, KV_ETOOLARGE,
+                      "the value is longer than 1 MiB, or a cas has "
+                      "more than 1.5 MiB in both values");
+    }
+    if (start_rows[q->op].needs_value && q->value.data == NULL) {
+        return refuse(c, KV_EINVAL, "the value is nil");
+    }
+    if ((q->key.data == NULL && q->key.len > 0) ||
+        (q->value.data == NULL && q->value.len > 0) ||
+        (q->expected.data == NULL && q->expected.len > 0)) {
+        return refuse(c, KV_EINVAL, "a length without bytes");
+    }
+    if (q->deadline_ms > KV_OPTION_MS_MAX || q->max_age_ms > KV_OPTION_MS_MAX) {
+        return refuse(c, KV_EINVAL, "a time is longer than 7 days");
+    }
+    if (q->limit > KV_RANGE_ITEMS_MAX) {
+        return refuse(c, KV_EINVAL, "the limit is greater than 10000");
+    }
+    if ((uint32_t)q->level > KV_LEVEL_STALE) {
+        return refuse(c, KV_EINVAL, "no such level");
+    }
+    return 0;
+}
+
+/* ---- starting ---- */
+
+/* The common part. */
+static int start(struct kv_client *c, const struct kv_request *request,
+                 kv_callback callback, void *ctx)
+{
+    struct kv_call_spec spec = {
+        .request = *request,
+        .callback = callback,
+        .ctx = ctx,
+    };
+    struct kv_call *call;
+    int rc = request_check(c, request);
+
+    if (rc != 0) {
+        return rc;
+    }
+    spec.method = start_rows[request->op].method;
+    rc = kv_call_begin(c, &spec, &call);
+    if (rc != 0) {
+        return refuse(c, rc,
+                      rc == KV_EBUSY ? "too many calls under way" : kv_strerror(rc));
+    }
+    kv_route_refresh(c);
+    return 0;
+}
+
+int kv_start(struct kv_client *c, struct kv_request request, kv_callback callback,
+             void *ctx)
+{
+    if (callback == NULL || c->own_loop != NULL) {
+        return refuse(c, KV_EINVAL,
+                      callback == NULL ? "no callback"
+                                       : "kv_start() needs a client on your own loop");
+    }
+    return start(c, &request, callback, ctx);
+}
+
+/* ---- waiting ---- */
+
+static void on_waited(struct kv_client *c, const struct kv_result *result, void *ctx)
+{
+    const struct kv_result **out_copy = ctx;
+
+    (void)c;
+    *out_copy = kv_result_copy(result);
+}
+
+const struct kv_result *kv_wait(struct kv_client *c, struct kv_request request)
+{
+    const struct kv_result *copy = NULL;
+    int rc = c->own_loop == NULL
+                 ? refuse(c, KV_EINVAL, "kv_wait() needs a client with a private loop")
+                 : start(c, &request, on_waited, &copy);
+
+    if (rc != 0) {
+        return kv_result_error(request.op, rc, c->last_error);
+    }
+    while (copy == NULL) {
+        (void)uv_run(c->own_loop, UV_RUN_ONCE);
+    }
+    return copy;
+}
