@@ -11,4 +11,4 @@ for writers in 1 16 64 256; do
   echo
 done
 cluster wipe > /dev/null
-exec tests/bench/failover.sh "${RUNS:-10}"
+tests/bench/failover.sh "${RUNS:-10}"
