@@ -108,13 +108,17 @@ void disk_submit(struct disk *d, struct disk_job *job);
 /* Turn end: hands the queued log writes out if no log job is running. */
 void disk_flush(struct disk *d);
 
-/* A job is done: sorts out who wanted it (group_on_log_done, group_on_job, node). A
- * log job that got KV_ENOSPACE is kept and tried again with what is urgent first;
- * meanwhile disk_no_space() is true. Other failures halt the node. */
+/* A job is done: sorts out who wanted it (group_on_log_done, group_on_job). Jobs of the
+ * node itself (IDENTITY, SWEEP, SCRUB) are only counted here: node_disk_done() looks at
+ * them behind this call. A log job that got KV_ENOSPACE is kept and tried again with
+ * what is urgent first; meanwhile disk_no_space() is true. Failures that nobody can
+ * live with halt the node. */
 void disk_done(struct disk *d, struct disk_job *job);
 
 /* True while ordinary writes must be refused with NO_SPACE. */
 bool disk_no_space(const struct disk *d);
+/* When disk_flush() has something to try again; UINT64_MAX when not. */
+uint64_t disk_deadline_ms(const struct disk *d);
 
 /* Counters for /metrics. */
 struct disk_stats {

@@ -48,7 +48,9 @@ void group_submit(struct group *g, struct request *req);
 KV_MUST_CHECK int group_propose(struct group *g, struct kv_bytes command);
 
 void group_on_message(struct group *g, const struct raft_msg *msg);
-void group_on_log_done(struct group *g, const struct raft_persisted *persisted);
+/* The last `writes` disk_log_add() of this group that were not yet reported are durable. */
+void group_on_log_done(struct group *g, const struct raft_persisted *persisted,
+                       uint32_t writes);
 void group_on_job(struct group *g, struct disk_job *job);
 /* A hint that a peer's process died. */
 void group_on_peer_down(struct group *g, uint32_t node);

@@ -62,6 +62,7 @@ struct request {
     uint16_t slot;
     group_id group;
     bool is_write;
+    bool is_part;            /* Part of a range: `group` is asked, whatever the key says. */
     uint64_t deadline_ms;    /* On the node's clock. */
     uint64_t begin_us;
 
@@ -101,8 +102,11 @@ KV_MUST_CHECK int request_new(struct request_pool *p, struct kv_bytes message,
 void request_free(struct request *req);
 /* Requests in use. */
 uint32_t request_pool_count(const struct request_pool *p);
+/* Bytes of the budget that they hold. */
+size_t request_pool_bytes(const struct request_pool *p);
 
 /* Moves the phase; asserts that the move is in the table. */
 void request_move(struct request *req, enum request_phase to);
+const char *request_phase_text(enum request_phase phase);
 
 #endif

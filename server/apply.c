@@ -1,0 +1,337 @@
+/* server/apply.c - what each command does to the state. */
+#include "server/apply.h"
+
+#include "raft/base/err.h"
+#include "raft/record.h"
+
+enum {
+    APPLY_SCRATCH_BLOCK_BYTES = 4096,
+    APPLY_NUMBER_BYTES_MAX = 20, /* "-9223372036854775808" */
+};
+
+static const char apply_slots_key[] = "slots"; /* ROW_OWNED: offset u64, bitmap. */
+static const char apply_map_key[] = "map";     /* ROW_META: the encoded map. */
+static const char apply_epoch_key[] = "epoch"; /* ROW_META: u64, epoch of the map. */
+
+/* ---- life ---- */
+
+static int load_slots(struct apply *a)
+{
+    struct row row;
+    int rc;
+
+    rc = state_get(a->st, ROW_OWNED, kv_bytes_str(apply_slots_key), &a->scratch, &row);
+    if (rc == KV_ENOTFOUND) {
+        return 0;
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    if (row.value.len != 8 + COMMAND_SLOTS_BYTES) {
+        return KV_EFORMAT;
+    }
+    a->has_slots = true;
+    a->rev_offset = kv_get_u64le(row.value.data);
+    memcpy(a->slots, row.value.data + 8, COMMAND_SLOTS_BYTES);
+    return 0;
+}
+
+static int read_epoch(struct state *st, struct arena *arena, uint64_t *out_epoch)
+{
+    struct row row;
+    int rc = state_get(st, ROW_META, kv_bytes_str(apply_epoch_key), arena, &row);
+
+    if (rc != 0) {
+        return rc;
+    }
+    if (row.value.len != 8) {
+        return KV_EFORMAT;
+    }
+    *out_epoch = kv_get_u64le(row.value.data);
+    return 0;
+}
+
+int apply_reload(struct apply *a)
+{
+    int rc;
+
+    a->has_slots = false;
+    a->rev_offset = 0;
+    a->map_epoch = 0;
+    memset(a->slots, 0, sizeof a->slots);
+    arena_reset(&a->scratch);
+    rc = load_slots(a);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = read_epoch(a->st, &a->scratch, &a->map_epoch);
+    return rc == KV_ENOTFOUND ? 0 : rc;
+}
+
+int apply_open(struct apply *a, struct state *st)
+{
+    *a = (struct apply){.st = st};
+    arena_init(&a->scratch, APPLY_SCRATCH_BLOCK_BYTES, 0);
+    return apply_reload(a);
+}
+
+void apply_close(struct apply *a)
+{
+    arena_close(&a->scratch);
+}
+
+int apply_map_read(struct state *st, struct arena *arena, struct kv_bytes *out_map,
+                   uint64_t *out_epoch)
+{
+    struct row row;
+    uint64_t epoch = 0;
+    int rc = read_epoch(st, arena, &epoch);
+
+    if (rc == 0) {
+        rc = state_get(st, ROW_META, kv_bytes_str(apply_map_key), arena, &row);
+    }
+    if (rc == 0) {
+        *out_map = row.value;
+        *out_epoch = epoch;
+    }
+    return rc;
+}
+
+/* ---- numbers ---- */
+
+/* Reads a decimal int64: an optional minus and digits, nothing else. */
+static bool number_parse(struct kv_bytes text, int64_t *out)
+{
+    bool minus = text.len > 0 && text.data[0] == '-';
+    uint64_t limit = (uint64_t)INT64_MAX + (minus ? 1 : 0);
+    uint64_t value = 0;
+
+    if (text.len == (minus ? 1 : 0) || text.len > APPLY_NUMBER_BYTES_MAX) {
+        return false;
+    }
+    for (size_t i = minus ? 1 : 0; i < text.len; i++) {
+        uint64_t digit = (uint64_t)text.data[i] - '0';
+
+        if (digit > 9 || value > (limit - digit) / 10) {
+            return false;
+        }
+        value = value * 10 + digit;
+    }
+    *out = (int64_t)(minus ? 0 - value : value);
+    return true;
+}
+
+/* Writes it; `out` holds APPLY_NUMBER_BYTES_MAX bytes. Returns the bytes used. */
+static size_t number_print(int64_t number, uint8_t *out)
+{
+    uint8_t digits[APPLY_NUMBER_BYTES_MAX];
+    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    size_t count = 0;
+    size_t at = 0;
+
+    do {
+        digits[count++] = (uint8_t)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (number < 0) {
+        out[at++] = '-';
+    }
+    while (count > 0) {
+        out[at++] = digits[--count];
+    }
+    return at;
+}
+
+/* ---- commands ---- */
+
+static int put_row(struct apply *a, const struct command *c, struct kv_bytes value,
+                   uint64_t rev)
+{
+    struct row row = {.kind = ROW_KV, .slot = c->slot, .rev = rev};
+
+    row.key = c->key;
+    row.value = value;
+    return state_put(a->st, &row);
+}
+
+/* Finds the key's row. *out_found false: there is none. */
+static int find_row(struct apply *a, const struct command *c, struct row *out,
+                    bool *out_found)
+{
+    int rc = state_get(a->st, ROW_KV, c->key, &a->scratch, out);
+
+    *out_found = rc == 0;
+    return rc == KV_ENOTFOUND ? 0 : rc;
+}
+
+static int do_cas(struct apply *a, const struct command *c, struct arena *keep,
+                  struct apply_result *out)
+{
+    struct row row;
+    bool found;
+    bool existed;
+    int rc = find_row(a, c, &row, &found);
+
+    if (rc != 0) {
+        return rc;
+    }
+    if (found != c->has_expected ||
+        (found && !kv_bytes_equal(row.value, c->expected))) {
+        out->has_value = found;
+        out->rev = found ? row.rev : 0;
+        if (found && keep != NULL && arena_copy(keep, row.value, &out->value) != 0) {
+            out->code = KV_ENOMEM;
+        }
+        return 0;
+    }
+    out->swapped = true;
+    if (c->has_replacement) {
+        return put_row(a, c, c->replacement, out->rev);
+    }
+    return state_del(a->st, ROW_KV, c->key, &existed);
+}
+
+static int do_incr(struct apply *a, const struct command *c, struct apply_result *out)
+{
+    uint8_t text[APPLY_NUMBER_BYTES_MAX];
+    struct row row;
+    int64_t number = 0;
+    bool found;
+    int rc = find_row(a, c, &row, &found);
+
+    if (rc != 0) {
+        return rc;
+    }
+    if (found && !number_parse(row.value, &number)) {
+        out->code = KV_EBADREQUEST;
+        return 0;
+    }
+    if (__builtin_add_overflow(number, c->delta, &number)) {
+        out->code = KV_EOVERFLOW;
+        return 0;
+    }
+    out->number = number;
+    return put_row(a, c, kv_bytes(text, number_print(number, text)), out->rev);
+}
+
+static int do_map_set(struct apply *a, const struct command *c,
+                      struct apply_result *out)
+{
+    uint8_t epoch[8];
+    struct row row = {.kind = ROW_META, .rev = out->rev};
+    int rc;
+
+    if (c->epoch_replaced != a->map_epoch) {
+        out->code = KV_EEXIST;
+        return 0;
+    }
+    row.key = kv_bytes_str(apply_map_key);
+    row.value = c->map;
+    rc = state_put(a->st, &row);
+    if (rc == 0) {
+        kv_put_u64le(epoch, c->epoch);
+        row.key = kv_bytes_str(apply_epoch_key);
+        row.value = kv_bytes(epoch, sizeof epoch);
+        rc = state_put(a->st, &row);
+    }
+    if (rc == 0) {
+        a->map_epoch = c->epoch;
+        out->is_map = true;
+        out->map = c->map;
+    }
+    return rc;
+}
+
+static int do_own_slots(struct apply *a, const struct command *c,
+                        struct apply_result *out)
+{
+    uint8_t value[8 + COMMAND_SLOTS_BYTES];
+    struct row row = {.kind = ROW_OWNED, .rev = out->rev};
+    int rc;
+
+    if (a->has_slots) {
+        out->code = KV_EEXIST; /* An earlier leader was quicker. */
+        return 0;
+    }
+    kv_put_u64le(value, c->rev_offset);
+    memcpy(value + 8, c->slots.data, COMMAND_SLOTS_BYTES);
+    row.key = kv_bytes_str(apply_slots_key);
+    row.value = kv_bytes(value, sizeof value);
+    rc = state_put(a->st, &row);
+    if (rc == 0) {
+        a->has_slots = true;
+        a->rev_offset = c->rev_offset;
+        memcpy(a->slots, c->slots.data, COMMAND_SLOTS_BYTES);
+        out->is_slots = true;
+    }
+    return rc;
+}
+
+static bool needs_slot(const struct command *c)
+{
+    return c->kind == COMMAND_KV_PUT || c->kind == COMMAND_KV_DEL ||
+           c->kind == COMMAND_KV_CAS || c->kind == COMMAND_KV_INCR;
+}
+
+static int do_command(struct apply *a, const struct command *c, struct arena *keep,
+                      struct apply_result *out)
+{
+    if (needs_slot(c) && !apply_owns(a, c->slot)) {
+        out->code = KV_ENOTFOUND;
+        return 0;
+    }
+    switch (c->kind) {
+    case COMMAND_KV_PUT:
+        return put_row(a, c, c->value, out->rev);
+    case COMMAND_KV_DEL:
+        return state_del(a->st, ROW_KV, c->key, &out->deleted);
+    case COMMAND_KV_CAS:
+        return do_cas(a, c, keep, out);
+    case COMMAND_KV_INCR:
+        return do_incr(a, c, out);
+    case COMMAND_MAP_SET:
+        return do_map_set(a, c, out);
+    case COMMAND_OWN_SLOTS:
+        return do_own_slots(a, c, out);
+    }
+    return KV_EFORMAT;
+}
+
+/* ---- entries ---- */
+
+int apply_entry(struct apply *a, const struct raft_entry *entry, struct arena *keep,
+                struct apply_result *out)
+{
+    struct raft_base base = {entry->pos, entry->hash, entry->time_ms};
+    struct apply_result result = {.rev = apply_rev(a, entry->pos.index)};
+    struct raft_config config;
+    const struct raft_config *new_config = NULL;
+    struct command command;
+    int rc = 0;
+
+    KV_ASSERT(entry->pos.index == state_meta_get(a->st)->applied.pos.index + 1);
+    arena_reset(&a->scratch);
+    switch (entry->type) {
+    case RAFT_ENTRY_NOOP:
+        break;
+    case RAFT_ENTRY_CONFIG:
+        rc = raft_config_decode(entry->payload, &config);
+        new_config = &config;
+        break;
+    case RAFT_ENTRY_COMMAND:
+        rc = command_decode(entry->payload, &command);
+        if (rc == 0) {
+            rc = do_command(a, &command, keep, &result);
+        }
+        break;
+    default:
+        rc = KV_EFORMAT;
+        break;
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    state_applied(a->st, &base, new_config, entry->pos.index);
+    *out = result;
+    return 0;
+}

@@ -1,0 +1,90 @@
+/* server/apply.h - the state machine: a committed entry changes the state.
+ *
+ * Deterministic: the outcome depends on the entry and the state alone, so that all
+ * replicas hold the same. A command that fails (a number that is none, a slot that
+ * the group does not own) is an applied entry like any other; it changes nothing.
+ *
+ * rev = Raft index + the group's revision offset. Only raft/ and the group speak of
+ * bare indexes.
+ *
+ * Needs:    storage/state.h, raft/types.h, server/command.h.
+ * Used by:  server/group_apply.c, group_read.c; meta.c (apply_map_read).
+ * Threads:  loop thread.
+ */
+#ifndef KV_SERVER_APPLY_H
+#define KV_SERVER_APPLY_H
+
+#include "raft/base/arena.h"
+#include "raft/base/check.h"
+#include "server/command.h"
+#include "storage/state.h"
+
+/* A group's state machine: the state, and what it needs often enough to keep decoded. */
+struct apply {
+    struct state *st;    /* [borrowed] */
+    bool has_slots;      /* The state has a ROW_OWNED row. */
+    uint64_t rev_offset; /* From it; 0 without. */
+    uint64_t map_epoch;  /* Of the map in the state; 0: none. */
+    uint8_t slots[COMMAND_SLOTS_BYTES];
+    struct arena scratch; /* For the length of one call. */
+};
+
+/* What came of an entry. */
+struct apply_result {
+    int code;       /* 0; KV_EBADREQUEST (not a number), KV_EOVERFLOW, KV_ENOTFOUND
+                             * (the group does not own the slot), KV_EEXIST (another map or
+                             * slots were there first), KV_ENOMEM (no room in `keep`): then
+                             * nothing was changed. */
+    uint64_t rev;   /* Of the entry; cas that did not swap: of the current value. */
+    bool deleted;   /* del */
+    bool swapped;   /* cas */
+    bool has_value; /* cas, not swapped: there is a current value. */
+    struct kv_bytes value; /* cas: the current value, in the caller's arena. */
+    int64_t number;        /* incr */
+    bool is_map;           /* The map changed: `map` is it, a view into the entry. */
+    struct kv_bytes map;
+    bool is_slots; /* The slots of the group are known from here on. */
+};
+
+/* ---- life ---- */
+
+/* Reads what is kept decoded. 0; KV_EDAMAGED, KV_ENOMEM, KV_EFORMAT (a row of ours that
+ * this version cannot read). */
+KV_MUST_CHECK int apply_open(struct apply *a, struct state *st);
+/* Another state was installed underneath. Errors as apply_open. */
+KV_MUST_CHECK int apply_reload(struct apply *a);
+void apply_close(struct apply *a);
+
+/* ---- work ---- */
+
+/* Applies the entry behind state_meta_get()->applied.
+ *
+ * keep  [in] takes a cas' current value; NULL when nobody waits for the result.
+ * Returns 0 with *out filled. An error means that this replica cannot go on:
+ * KV_EFORMAT (unknown kind or version), KV_ECORRUPT (a payload that no encoder
+ * writes), KV_EDAMAGED (a row of the state), KV_ENOMEM, KV_EIO. The state is then as
+ * before the entry. */
+KV_MUST_CHECK int apply_entry(struct apply *a, const struct raft_entry *entry,
+                              struct arena *keep, struct apply_result *out);
+
+/* ---- looking in ---- */
+
+/* May a key of this slot be read or written here? */
+static inline bool apply_owns(const struct apply *a, uint16_t slot)
+{
+    return a->has_slots && command_slot_get(a->slots, slot);
+}
+
+/* Revision of a position in this group's log. */
+static inline uint64_t apply_rev(const struct apply *a, raft_index index)
+{
+    return index + a->rev_offset;
+}
+
+/* Reads the encoded cluster map out of the meta group's state.
+ * *out_map is valid while `arena` lives and until the next change of the state.
+ * 0; KV_ENOTFOUND (none yet), KV_EDAMAGED, KV_ENOMEM. */
+KV_MUST_CHECK int apply_map_read(struct state *st, struct arena *arena,
+                                 struct kv_bytes *out_map, uint64_t *out_epoch);
+
+#endif

@@ -1,0 +1,280 @@
+/* server/command.c - commands to bytes and back. */
+#include "server/command.h"
+
+#include "raft/base/err.h"
+
+enum {
+    COMMAND_HEAD_BYTES = 4,
+    COMMAND_CAS_EXPECTED = 1,
+    COMMAND_CAS_REPLACEMENT = 2,
+};
+
+/* ---- writing ---- */
+
+size_t command_bytes(const struct command *c)
+{
+    switch (c->kind) {
+    case COMMAND_KV_PUT:
+        return COMMAND_HEAD_BYTES + 2 + 4 + c->key.len + c->value.len;
+    case COMMAND_KV_DEL:
+        return COMMAND_HEAD_BYTES + 2 + c->key.len;
+    case COMMAND_KV_CAS:
+        return COMMAND_HEAD_BYTES + 1 + 2 + 4 + 4 + c->key.len + c->expected.len +
+               c->replacement.len;
+    case COMMAND_KV_INCR:
+        return COMMAND_HEAD_BYTES + 8 + 2 + c->key.len;
+    case COMMAND_MAP_SET:
+        return COMMAND_HEAD_BYTES + 8 + 8 + 4 + c->map.len;
+    case COMMAND_OWN_SLOTS:
+        return COMMAND_HEAD_BYTES + 8 + COMMAND_SLOTS_BYTES;
+    }
+    KV_UNREACHABLE();
+}
+
+static uint8_t *write_u16(uint8_t *p, size_t v)
+{
+    KV_ASSERT(v <= UINT16_MAX);
+    kv_put_u16le(p, (uint16_t)v);
+    return p + 2;
+}
+
+static uint8_t *write_u32(uint8_t *p, size_t v)
+{
+    KV_ASSERT(v <= UINT32_MAX);
+    kv_put_u32le(p, (uint32_t)v);
+    return p + 4;
+}
+
+static uint8_t *write_u64(uint8_t *p, uint64_t v)
+{
+    kv_put_u64le(p, v);
+    return p + 8;
+}
+
+static uint8_t *write_bytes(uint8_t *p, struct kv_bytes b)
+{
+    if (b.len > 0) {
+        memcpy(p, b.data, b.len);
+    }
+    return p + b.len;
+}
+
+static uint8_t *write_cas(uint8_t *p, const struct command *c)
+{
+    KV_ASSERT(c->expected.len <= KV_VALUE_BYTES_MAX);
+    KV_ASSERT(c->replacement.len <= KV_VALUE_BYTES_MAX);
+    KV_ASSERT_IMPLIES(!c->has_expected, c->expected.len == 0);
+    KV_ASSERT_IMPLIES(!c->has_replacement, c->replacement.len == 0);
+    *p++ = (uint8_t)((c->has_expected ? COMMAND_CAS_EXPECTED : 0) |
+                     (c->has_replacement ? COMMAND_CAS_REPLACEMENT : 0));
+    p = write_u16(p, c->key.len);
+    p = write_u32(p, c->expected.len);
+    p = write_u32(p, c->replacement.len);
+    p = write_bytes(p, c->key);
+    p = write_bytes(p, c->expected);
+    return write_bytes(p, c->replacement);
+}
+
+static uint8_t *write_body(uint8_t *p, const struct command *c)
+{
+    switch (c->kind) {
+    case COMMAND_KV_PUT:
+        KV_ASSERT(c->value.len <= KV_VALUE_BYTES_MAX);
+        p = write_u16(p, c->key.len);
+        p = write_u32(p, c->value.len);
+        p = write_bytes(p, c->key);
+        return write_bytes(p, c->value);
+    case COMMAND_KV_DEL:
+        p = write_u16(p, c->key.len);
+        return write_bytes(p, c->key);
+    case COMMAND_KV_CAS:
+        return write_cas(p, c);
+    case COMMAND_KV_INCR:
+        p = write_u64(p, (uint64_t)c->delta);
+        p = write_u16(p, c->key.len);
+        return write_bytes(p, c->key);
+    case COMMAND_MAP_SET:
+        KV_ASSERT(c->map.len > 0 && c->map.len <= COMMAND_MAP_BYTES_MAX);
+        KV_ASSERT(c->epoch > c->epoch_replaced);
+        p = write_u64(p, c->epoch_replaced);
+        p = write_u64(p, c->epoch);
+        p = write_u32(p, c->map.len);
+        return write_bytes(p, c->map);
+    case COMMAND_OWN_SLOTS:
+        KV_ASSERT(c->slots.len == COMMAND_SLOTS_BYTES);
+        p = write_u64(p, c->rev_offset);
+        return write_bytes(p, c->slots);
+    }
+    KV_UNREACHABLE();
+}
+
+void command_encode(const struct command *c, uint8_t *out)
+{
+    uint8_t *end;
+
+    KV_ASSERT(c->slot < KV_SLOTS);
+    KV_ASSERT(c->key.len <= KV_KEY_BYTES_MAX);
+    out[0] = COMMAND_VERSION;
+    out[1] = (uint8_t)c->kind;
+    kv_put_u16le(out + 2, c->slot);
+    end = write_body(out + COMMAND_HEAD_BYTES, c);
+    KV_ASSERT((size_t)(end - out) == command_bytes(c));
+}
+
+/* ---- reading ---- */
+
+/* What is left of a payload. `bad` stays once anything did not fit. */
+struct reader {
+    const uint8_t *at;
+    size_t left;
+    bool bad;
+};
+
+static const uint8_t *read_raw(struct reader *r, size_t bytes)
+{
+    static const uint8_t zero[8];
+    const uint8_t *at = r->at;
+
+    if (r->bad || r->left < bytes) {
+        r->bad = true;
+        KV_ASSERT(bytes <= sizeof zero);
+        return zero;
+    }
+    r->at += bytes;
+    r->left -= bytes;
+    return at;
+}
+
+static struct kv_bytes read_bytes(struct reader *r, size_t len, size_t len_max)
+{
+    struct kv_bytes out = {0};
+
+    if (r->bad || len > len_max || len > r->left) {
+        r->bad = true;
+        return out;
+    }
+    out = kv_bytes(r->at, len);
+    r->at += len;
+    r->left -= len;
+    return out;
+}
+
+static uint16_t read_u16(struct reader *r)
+{
+    return kv_get_u16le(read_raw(r, 2));
+}
+
+static uint32_t read_u32(struct reader *r)
+{
+    return kv_get_u32le(read_raw(r, 4));
+}
+
+static uint64_t read_u64(struct reader *r)
+{
+    return kv_get_u64le(read_raw(r, 8));
+}
+
+static struct kv_bytes read_key(struct reader *r, size_t len)
+{
+    r->bad = r->bad || len < KV_KEY_BYTES_MIN;
+    return read_bytes(r, len, KV_KEY_BYTES_MAX);
+}
+
+static void read_put(struct reader *r, struct command *c)
+{
+    size_t key_len = read_u16(r);
+    size_t value_len = read_u32(r);
+
+    c->key = read_key(r, key_len);
+    c->value = read_bytes(r, value_len, KV_VALUE_BYTES_MAX);
+}
+
+static void read_cas(struct reader *r, struct command *c)
+{
+    uint8_t flags = *read_raw(r, 1);
+    size_t key_len = read_u16(r);
+    size_t expected_len = read_u32(r);
+    size_t replacement_len = read_u32(r);
+
+    c->has_expected = (flags & COMMAND_CAS_EXPECTED) != 0;
+    c->has_replacement = (flags & COMMAND_CAS_REPLACEMENT) != 0;
+    r->bad = r->bad || flags > 3 || (!c->has_expected && expected_len > 0) ||
+             (!c->has_replacement && replacement_len > 0);
+    c->key = read_key(r, key_len);
+    c->expected = read_bytes(r, expected_len, KV_VALUE_BYTES_MAX);
+    c->replacement = read_bytes(r, replacement_len, KV_VALUE_BYTES_MAX);
+}
+
+static void read_map(struct reader *r, struct command *c)
+{
+    c->epoch_replaced = read_u64(r);
+    c->epoch = read_u64(r);
+    c->map = read_bytes(r, read_u32(r), COMMAND_MAP_BYTES_MAX);
+    r->bad = r->bad || c->epoch <= c->epoch_replaced || c->map.len == 0;
+}
+
+static int read_body(struct reader *r, struct command *c)
+{
+    switch ((int)c->kind) {
+    case COMMAND_KV_PUT:
+        read_put(r, c);
+        return 0;
+    case COMMAND_KV_DEL:
+        c->key = read_key(r, read_u16(r));
+        return 0;
+    case COMMAND_KV_CAS:
+        read_cas(r, c);
+        return 0;
+    case COMMAND_KV_INCR:
+        c->delta = (int64_t)read_u64(r);
+        c->key = read_key(r, read_u16(r));
+        return 0;
+    case COMMAND_MAP_SET:
+        read_map(r, c);
+        return 0;
+    case COMMAND_OWN_SLOTS:
+        c->rev_offset = read_u64(r);
+        c->slots = read_bytes(r, COMMAND_SLOTS_BYTES, COMMAND_SLOTS_BYTES);
+        return 0;
+    default:
+        return KV_EFORMAT;
+    }
+}
+
+int command_decode(struct kv_bytes payload, struct command *out)
+{
+    struct reader r = {.at = payload.data, .left = payload.len};
+    struct command c = {0};
+    uint8_t version = *read_raw(&r, 1);
+    int rc;
+
+    if (r.bad) {
+        return KV_ECORRUPT;
+    }
+    if (version != COMMAND_VERSION) {
+        return KV_EFORMAT;
+    }
+    c.kind = (enum command_kind) * read_raw(&r, 1);
+    c.slot = read_u16(&r);
+    if (r.bad) {
+        return KV_ECORRUPT;
+    }
+    rc = read_body(&r, &c);
+    if (rc != 0) {
+        return rc;
+    }
+    if (r.bad || r.left > 0 || c.slot >= KV_SLOTS) {
+        return KV_ECORRUPT;
+    }
+    *out = c;
+    return 0;
+}
+
+bool command_is_urgent(struct kv_bytes payload)
+{
+    if (payload.len < COMMAND_HEAD_BYTES || payload.data[0] != COMMAND_VERSION) {
+        return false;
+    }
+    return payload.data[1] == COMMAND_KV_DEL || payload.data[1] == COMMAND_MAP_SET ||
+           payload.data[1] == COMMAND_OWN_SLOTS;
+}

@@ -1,0 +1,98 @@
+/* server/command.h - the payload of a COMMAND entry: what the state machine is told.
+ *
+ * All integers little-endian. Every command begins with
+ *
+ *   0  u8   format version (1)
+ *   1  u8   kind
+ *   2  u16  slot; 0 for kinds without slots
+ *
+ * and goes on, by kind:
+ *
+ *   KV_PUT     u16 key bytes, u32 value bytes, key, value
+ *   KV_DEL     u16 key bytes, key
+ *   KV_CAS     u8 flags (1: expects a value, 2: brings a value), u16 key bytes,
+ *              u32 expected bytes, u32 replacement bytes, key, expected, replacement
+ *   KV_INCR    i64 delta, u16 key bytes, key
+ *   MAP_SET    u64 epoch that it replaces, u64 its own epoch, u32 map bytes, map
+ *   OWN_SLOTS  u64 revision offset, bitmap of KV_SLOTS bits (slot s: bit s % 8 of byte
+ *              s / 8)
+ *
+ * Fields to come (session, sequence number, idempotency key) come with another
+ * version. A replica that meets a version or kind that it does not know must not go
+ * on: it would apply something else than the others.
+ *
+ * Needs:    raft/base, rpc/limits.h.
+ * Used by:  server/group_write.c, apply.c, meta.c.
+ * Threads:  any.
+ */
+#ifndef KV_SERVER_COMMAND_H
+#define KV_SERVER_COMMAND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "raft/base/bytes.h"
+#include "raft/base/check.h"
+#include "rpc/limits.h"
+
+enum {
+    COMMAND_VERSION = 1,
+    COMMAND_SLOTS_BYTES = KV_SLOTS / 8,
+    COMMAND_MAP_BYTES_MAX = KV_VALUE_BYTES_MAX, /* An encoded map is one row. */
+};
+
+enum command_kind {
+    COMMAND_KV_PUT = 1,
+    COMMAND_KV_DEL = 2,
+    COMMAND_KV_CAS = 3,
+    COMMAND_KV_INCR = 4,
+    COMMAND_MAP_SET = 32,   /* Group meta: the whole cluster map. */
+    COMMAND_OWN_SLOTS = 33, /* Data groups: which slots they own, once. */
+};
+
+/* One command; each kind uses the fields named above, the others are zero. All bytes
+ * are borrowed: decoded ones point into the payload. */
+struct command {
+    enum command_kind kind;
+    uint16_t slot;               /* < KV_SLOTS */
+    bool has_expected;           /* CAS: false: the key must not exist. */
+    bool has_replacement;        /* CAS: false: the key is deleted. */
+    struct kv_bytes key;         /* 1..KV_KEY_BYTES_MAX bytes. */
+    struct kv_bytes value;       /* PUT. */
+    struct kv_bytes expected;    /* CAS. */
+    struct kv_bytes replacement; /* CAS. */
+    int64_t delta;               /* INCR. */
+    uint64_t epoch_replaced;     /* MAP_SET; 0: there was none. */
+    uint64_t epoch;              /* MAP_SET; > epoch_replaced. */
+    struct kv_bytes map;         /* MAP_SET: map_encode() of rpc/map.h. */
+    uint64_t rev_offset;         /* OWN_SLOTS. */
+    struct kv_bytes slots;       /* OWN_SLOTS: COMMAND_SLOTS_BYTES bytes. */
+};
+
+/* Bytes of the encoding. */
+size_t command_bytes(const struct command *c);
+
+/* Writes command_bytes(c) bytes to `out`. Asserts sizes: whoever makes a command has
+ * checked them. */
+void command_encode(const struct command *c, uint8_t *out);
+
+/* Reads a payload. Returns 0; KV_EFORMAT (unknown version or kind); KV_ECORRUPT
+ * (lengths or values that no encoder writes). */
+KV_MUST_CHECK int command_decode(struct kv_bytes payload, struct command *out);
+
+/* True when carrying the command out frees space or keeps the cluster working: it may
+ * use the disk's reserve. False for anything unknown. */
+bool command_is_urgent(struct kv_bytes payload);
+
+/* Is `slot` set in a bitmap of COMMAND_SLOTS_BYTES bytes? */
+static inline bool command_slot_get(const uint8_t *slots, uint16_t slot)
+{
+    return (slots[slot / 8] >> (slot % 8) & 1) != 0;
+}
+
+static inline void command_slot_set(uint8_t *slots, uint16_t slot)
+{
+    slots[slot / 8] = (uint8_t)(slots[slot / 8] | 1u << (slot % 8));
+}
+
+#endif
