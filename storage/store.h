@@ -41,21 +41,22 @@ struct log_write {
     bool store_hard;
     raft_term term;
     raft_id vote;
-    const struct kv_bytes
-        *records; /* [borrowed for the call] Encoded entries (raft/record.h)
-                                     * first_index, first_index + 1, ...; they replace
-                                     * everything from first_index on. */
+    /* [borrowed for the call] Encoded entries (raft/record.h) first_index,
+     * first_index + 1, ...; they replace everything from first_index on. */
+    const struct kv_bytes *records;
     uint32_t records_count;
     raft_index first_index;
     raft_index commit_hint; /* Never above the last entry after this write. */
-    const struct raft_base
-        *compact_to; /* Entries up to it are deleted (perhaps later, in
-                                         * bounded steps; they are gone for readers at once). */
-    const struct raft_base
-        *reset_to; /* A snapshot was installed: base becomes this. Entries
-                                       * behind it stay if the entry at it had the same term,
-                                       * else all are dropped. Hard state stays. */
-    bool urgent;   /* May use the reserve: votes, no-ops, deletes, compaction. */
+    /* Entries up to it are deleted (perhaps later, in bounded steps; they are gone for
+     * readers at once). Not above the checkpoint. */
+    const struct raft_base *compact_to;
+    /* A snapshot was installed: base becomes this. Entries behind it stay if the entry at
+     * it had the same term, else all are dropped. Hard state stays. Nothing happens when
+     * the base is there or further already. */
+    const struct raft_base *reset_to;
+    /* May use the reserve: votes, no-ops, deletes, compaction. A call gets it only when
+     * all its writes are urgent. */
+    bool urgent;
 };
 
 /* What the log holds of a group; all zero for a group that was never written. */
@@ -142,7 +143,8 @@ struct store;
 
 struct store_ops {
     /* Reads and writes the node's identity (log environment, own durable commit).
-     * load gives all zero for a new directory. 0, KV_EDAMAGED, KV_EIO. */
+     * A new directory has node and cluster 0, no peers, and what open drew: incarnation
+     * and boots 1. save keeps those two as loaded. 0, KV_EDAMAGED, KV_ENOSPACE, KV_EIO. */
     int (*identity_load)(struct store *s, struct store_identity *out);
     int (*identity_save)(struct store *s, const struct store_identity *id);
 
