@@ -123,7 +123,8 @@ TESTLIB_SRC := $(wildcard tests/lib/*.c)
 SIM_SRC     := $(filter-out tests/sim/main.c tests/sim/test_%,$(wildcard tests/sim/*.c))
 LOAD_SRC    := $(wildcard tests/bench/load*.c)
 # What libkv carries besides its own objects, so that it can be used alone.
-KVBASE_SRC  := $(RPC_SRC) $(wildcard raft/record.c) $(BASE_SRC)
+# Peer frames are between servers only; they would pull in raft/.
+KVBASE_SRC  := $(filter-out rpc/peer%,$(RPC_SRC)) $(BASE_SRC)
 LLHTTP_OBJ  := $(patsubst $(LLHTTP_DIR)/%.c,$(O)/llhttp/%.o,$(LLHTTP_SRC))
 
 LIBBASE    := $(O)/libbase.a
