@@ -21,7 +21,9 @@ if command -v clang-tidy-14 > /dev/null; then
   printf '%s\0' "${files[@]}" | xargs -0 -n 4 -P "$(nproc)" sh -c '
     flags=$0; exec clang-tidy-14 --quiet --warnings-as-errors="*" --checks="-*,bugprone-*,clang-analyzer-*,\
 readability-braces-around-statements,readability-misleading-indentation,\
--bugprone-easily-swappable-parameters,-bugprone-reserved-identifier,\
+-bugprone-easily-swappable-parameters,-bugprone-reserved-identifier,-bugprone-macro-parentheses,\
+-bugprone-implicit-widening-of-multiplication-result,-bugprone-branch-clone,\
+-clang-analyzer-optin.performance.Padding,\
 -clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling" "$@" -- $flags' "${*:2}" 2> /dev/null || rc=1
 else
   echo "lint: clang-tidy-14 is not installed"
