@@ -33,29 +33,36 @@ struct raft; /* Opaque: raft/state.h, for raft/ and its tests only. */
 /* ---- what goes in ---- */
 
 enum raft_event_kind {
-    RAFT_EV_TICK,               /* Only time passed. */
-    RAFT_EV_MESSAGE,            /* A message of a peer arrived. */
-    RAFT_EV_PROPOSE,            /* Clients' commands, in order. Leader only. */
-    RAFT_EV_PROPOSE_CONFIG,     /* Another set of voters, learners and W. Leader only. */
-    RAFT_EV_READ,               /* Reads want a ReadIndex. Leader only. */
-    RAFT_EV_TRANSFER,           /* Hand leadership to u.peer, 0: to the best follower. */
-    RAFT_EV_PERSISTED,          /* The duties "store" up to u.persisted are durable. */
-    RAFT_EV_APPLIED,            /* The state machine has applied up to u.index. */
-    RAFT_EV_COMPACTED,          /* The log now begins behind u.base. */
-    RAFT_EV_SNAPSHOT_READY,     /* A snapshot to send exists: u.snapshot. */
-    RAFT_EV_SNAPSHOT_STORED,    /* A received chunk is durable: u.stored. */
-    RAFT_EV_SNAPSHOT_INSTALLED, /* The received snapshot is the state now: u.snapshot. */
-    RAFT_EV_SNAPSHOT_FAILED,    /* Making, storing or installing it failed: u.snapshot_id. */
-    RAFT_EV_PEER_DOWN,          /* A hint that u.peer's process died (design.md section 4). */
-    RAFT_EV_IMPAIRED,           /* u.impaired: an entry is damaged; no vote, ack or lead. */
+    RAFT_EV_TICK,    /* Only time passed. */
+    RAFT_EV_MESSAGE, /* A message of a peer arrived. */
+    RAFT_EV_PROPOSE, /* Clients' commands, in order. Leader only. */
+    /* Another set of voters, learners and W. Leader only. */
+    RAFT_EV_PROPOSE_CONFIG,
+    RAFT_EV_READ, /* Reads want a ReadIndex. Leader only. */
+    /* Hand leadership to u.peer, 0: to the best follower. */
+    RAFT_EV_TRANSFER,
+    RAFT_EV_PERSISTED,       /* The duties "store" up to u.persisted are durable. */
+    RAFT_EV_APPLIED,         /* The state machine has applied up to u.index. */
+    RAFT_EV_COMPACTED,       /* The log now begins behind u.base. */
+    RAFT_EV_SNAPSHOT_READY,  /* A snapshot to send exists: u.snapshot. */
+    RAFT_EV_SNAPSHOT_STORED, /* A received chunk is durable: u.stored. */
+    /* The received snapshot is the state now: u.snapshot. */
+    RAFT_EV_SNAPSHOT_INSTALLED,
+    /* Making, storing or installing it failed: u.snapshot_id. */
+    RAFT_EV_SNAPSHOT_FAILED,
+    /* A hint that u.peer's process died (design.md section 4). */
+    RAFT_EV_PEER_DOWN,
+    /* u.impaired: an entry is damaged; no vote, ack or lead. */
+    RAFT_EV_IMPAIRED,
 };
 
 /* What is durable after a disk job: pass back what the update named. */
 struct raft_persisted {
-    raft_term term;       /* Hard state of the newest job that is done. */
-    raft_id vote;         /* Belongs to term. */
-    struct raft_pos last; /* Last entry that the newest done job that stored entries
-                           * wrote; {0, 0} when none did since the last event. */
+    raft_term term; /* Hard state of the newest job that is done. */
+    raft_id vote;   /* Belongs to term. */
+    /* Last entry that the newest done job that stored entries wrote; {0, 0} when
+     * none did since the last event. */
+    struct raft_pos last;
 };
 
 struct raft_event {
@@ -68,15 +75,18 @@ struct raft_event {
             const struct raft_proposal *items; /* Borrowed for the call. */
             uint32_t count;                    /* 1..RAFT_PROPOSALS_MAX */
         } propose;
-        const struct raft_config *config;     /* Borrowed. The simple target: voters, learners,
-                                               * w; the core makes the joint steps itself. */
-        uint64_t read_tag;                    /* Caller's name of a batch of reads; it must
-                                               * never be used twice on one object (B05). */
-        raft_id peer;                         /* TRANSFER, PEER_DOWN. */
+        /* Borrowed. The simple target: voters, learners, w; the core makes the joint
+         * steps itself. */
+        const struct raft_config *config;
+        /* Caller's name of a batch of reads; it must never be used twice on one
+         * object (B05). */
+        uint64_t read_tag;
+        raft_id peer; /* TRANSFER, PEER_DOWN. */
         struct raft_persisted persisted;
-        raft_index index;                     /* APPLIED. */
-        struct raft_base base;                /* COMPACTED. */
-        const struct raft_snapshot *snapshot; /* SNAPSHOT_READY, _INSTALLED. Borrowed. */
+        raft_index index;      /* APPLIED. */
+        struct raft_base base; /* COMPACTED. */
+        /* SNAPSHOT_READY, _INSTALLED. Borrowed. */
+        const struct raft_snapshot *snapshot;
         struct raft_stored {
             uint64_t snapshot_id;
             uint64_t offset; /* All bytes before it are durable. */
@@ -92,7 +102,8 @@ struct raft_event {
 struct raft_read {
     uint64_t tag;
     raft_index index; /* Serve the read once this index is applied. Unused on error. */
-    int error;        /* 0, or KV_ENOTLEADER: leadership ended before it was confirmed. */
+    /* 0, or KV_ENOTLEADER: leadership ended before it was confirmed. */
+    int error;
 };
 
 /* What the caller has to do now, in this order:
@@ -123,14 +134,14 @@ struct raft_update {
     /* 5 */
     const struct raft_read *reads;
     uint32_t reads_count;
-    bool snapshot_wanted; /* A peer needs one: make it (or reuse one), feed SNAPSHOT_READY
-                           * with last >= the log's base, or SNAPSHOT_FAILED. Repeated in
-                           * each update until then. */
-    const struct raft_chunk *chunk_store;       /* Store these bytes, then feed _STORED;
-                                                 * NULL when there is nothing. */
+    /* A peer needs one: make it (or reuse one), feed SNAPSHOT_READY with last >= the
+     * log's base, or SNAPSHOT_FAILED. Repeated in each update until then. */
+    bool snapshot_wanted;
+    /* Store these bytes, then feed _STORED; NULL when there is nothing. */
+    const struct raft_chunk *chunk_store;
     const struct raft_snapshot *chunk_snapshot; /* Whose bytes they are. */
-    const struct raft_snapshot *install;        /* Complete: verify, install, then feed
-                                                 * _INSTALLED or _FAILED. NULL when none. */
+    /* Complete: verify, install, then feed _INSTALLED or _FAILED. NULL when none. */
+    const struct raft_snapshot *install;
     /* 6 */
     uint64_t deadline_ms;
     /* For the caller's books. */
@@ -145,7 +156,8 @@ struct raft_update {
 /* Read-only access to stored entries; must not wait for a disk write. */
 struct raft_log_reader {
     void *ctx;
-    /* Reads position, type, time, hash and size of the entry at `index`.
+    /* Reads position, type, time, hash and size of the entry at `index`. Asked only
+     * for what was durable before.
      * Returns 0, KV_ECOMPACTED (before the log's base), KV_ENOTFOUND (behind its
      * end), KV_EDAMAGED (checksum). */
     int (*meta)(void *ctx, raft_index index, struct raft_meta *out_meta);
@@ -157,32 +169,41 @@ struct raft_log_reader {
 /* ---- life ---- */
 
 struct raft_options {
-    raft_id id;                    /* This replica; >= 1. */
-    uint64_t seed;                 /* For election timeouts. */
-    uint32_t election_timeout_ms;  /* Shortest; drawn from [t, 2t). Default 150. */
-    uint32_t heartbeat_ms;         /* Default 50; heartbeats happen at multiples of it, so
-                                    * that those of many groups can share a message. */
-    uint32_t window;               /* Entries whose meta the core keeps in memory, a power
-                                    * of two; also the cap of entries not yet durable. */
-    uint32_t flight_messages_max;  /* AppendEntries not yet answered, per peer. */
-    uint32_t append_entries_max;   /* Entries per AppendEntries. */
-    uint32_t append_bytes_max;     /* Payload bytes per AppendEntries, at least one entry. */
+    raft_id id;                   /* This replica; >= 1. */
+    uint64_t seed;                /* For election timeouts. */
+    uint32_t election_timeout_ms; /* Shortest; drawn from [t, 2t). Default 150. */
+    /* Default 50; heartbeats happen at multiples of it, so that those of many groups
+     * can share a message. */
+    uint32_t heartbeat_ms;
+    /* Entries whose meta the core keeps in memory, a power of two; also the cap of
+     * entries not yet durable. */
+    uint32_t window;
+    uint32_t flight_messages_max; /* AppendEntries not yet answered, per peer. */
+    uint32_t append_entries_max;  /* Entries per AppendEntries. */
+    /* Payload bytes per AppendEntries, at least one entry. */
+    uint32_t append_bytes_max;
+    /* Payload bytes not yet answered, per peer; 0: no limit. */
+    uint32_t flight_bytes_max;
     uint32_t snapshot_chunk_bytes; /* Bytes per snapshot chunk. */
     uint32_t snapshot_flight_max;  /* Chunks not yet answered. */
-    uint64_t stamp_ahead_ms_max;   /* A proposal's stamp may lead the clock by this much. */
+    /* A proposal's stamp may lead the clock by this much. */
+    uint64_t stamp_ahead_ms_max;
 };
 
 /* What storage found at start. */
 struct raft_restore {
     raft_term term;
     raft_id vote;
-    struct raft_base base;     /* The position just before the first kept entry. */
-    raft_index last;           /* Last stored entry; base.pos.index when there is none. */
-    raft_index applied;        /* The state on disk holds up to here; base <= applied <= last. */
+    struct raft_base base; /* The position just before the first kept entry. */
+    /* Last stored entry; base.pos.index when there is none. */
+    raft_index last;
+    /* The state on disk holds up to here; base <= applied <= last. */
+    raft_index applied;
     raft_index commit_hint;    /* Known committed when it was stored; may be 0. */
     struct raft_config config; /* In force at `applied`. */
-    raft_index config_index;   /* Of the entry that brought it; 0 for the initial one. */
-    bool impaired;             /* A stored entry behind `applied` is damaged. */
+    /* Of the entry that brought it; 0 for the initial one. */
+    raft_index config_index;
+    bool impaired; /* A stored entry behind `applied` is damaged. */
 };
 
 /* Fills in the defaults for replica `id`. */
@@ -212,7 +233,7 @@ KV_MUST_CHECK int raft_init(void *mem, const struct raft_options *o,
  *
  * Returns 0, or an error with *out_update still valid (it then only repeats the
  * standing facts): KV_ENOTLEADER (PROPOSE, PROPOSE_CONFIG, READ, TRANSFER at a
- * replica that does not lead, or whose leader is handing over), KV_EBUSY (the
+ * replica that does not lead; PROPOSE, PROPOSE_CONFIG also while it hands over), KV_EBUSY (the
  * window is full; nothing was appended; or a configuration change or transfer is
  * already going on), KV_EINVAL (a configuration that cannot be), KV_EPROTO (a message
  * that no correct peer sends; ignored). Fatal, the group must stop: KV_ECORRUPT
@@ -225,11 +246,11 @@ KV_MUST_CHECK int raft_step(struct raft *r, const struct raft_event *ev,
 
 struct raft_peer_status {
     raft_id id;
-    raft_index match;       /* Known durable there. */
-    raft_index next;        /* Next entry to send. */
-    uint64_t active_ms;     /* When it last answered; 0 never in this term. */
-    bool in_snapshot;       /* A snapshot is on its way to it. */
-    bool amnesiac;          /* Its log went back behind what it acked: not counted. */
+    raft_index match;   /* Known durable there. */
+    raft_index next;    /* Next entry to send. */
+    uint64_t active_ms; /* When it last answered; 0 never in this term. */
+    bool in_snapshot;   /* A snapshot is on its way to it. */
+    bool amnesiac;      /* Its log went back behind what it acked: not counted. */
 };
 
 struct raft_status {
@@ -245,10 +266,10 @@ struct raft_status {
     raft_index applied;
     uint64_t last_hash;
     uint64_t last_time_ms;
-    bool can_read;          /* Leader whose no-op is committed. */
+    bool can_read; /* Leader whose no-op is committed. */
     bool transferring;
     bool impaired;
-    uint32_t peers_count;   /* Filled for leaders. */
+    uint32_t peers_count; /* Filled for leaders. */
     struct raft_peer_status peers[RAFT_REPLICAS_MAX];
 };
 

@@ -48,7 +48,9 @@ uint64_t raft_entry_hash(uint64_t prev_hash, const struct raft_entry *entry);
 
 /* Encodes a configuration for a CONFIG entry or a snapshot.
  * out  at least RAFT_CONFIG_BYTES_MAX bytes. Returns the bytes used. */
-enum { RAFT_CONFIG_BYTES_MAX = 1 + 5 * 4 + 3 * 4 * RAFT_REPLICAS_MAX };
+enum {
+    RAFT_CONFIG_BYTES_MAX = 1 + 5 * 4 + 3 * 4 * RAFT_REPLICAS_MAX
+};
 size_t raft_config_encode(const struct raft_config *c, uint8_t *out);
 
 /* Returns 0, or KV_ECORRUPT for anything that raft_config_valid() refuses. */

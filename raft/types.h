@@ -19,7 +19,7 @@
 
 typedef uint64_t raft_index; /* Of an entry; the first is 1, 0 means "before all". */
 typedef uint64_t raft_term;  /* 0 before the first election. */
-typedef uint32_t raft_id;    /* Replica number in its group, never reused; 0 means none. */
+typedef uint32_t raft_id; /* Replica number in its group, never reused; 0 means none. */
 
 enum {
     RAFT_REPLICAS_MAX = 16,   /* Voters, outgoing voters and learners of one group. */
@@ -69,9 +69,10 @@ struct raft_base {
 
 /* A command that wants to become an entry. */
 struct raft_proposal {
-    struct kv_bytes payload; /* Borrowed until the entry is stored and no longer needed:
-                              * update.entries hands the same view out again. */
-    uint64_t stamp_ms;       /* Time that the entry must not be older than; 0: none. */
+    /* Borrowed until the entry is stored and no longer needed: update.entries hands
+     * the same view out again. */
+    struct kv_bytes payload;
+    uint64_t stamp_ms; /* Time that the entry must not be older than; 0: none. */
 };
 
 /* ---- configurations ---- */
@@ -83,17 +84,17 @@ struct raft_config {
     uint32_t voters_count;
     uint32_t voters_old_count;
     uint32_t learners_count;
-    uint32_t w;                               /* Write quorum of voters[]. */
-    uint32_t w_old;                           /* Write quorum of voters_old[]. */
-    raft_id voters[RAFT_REPLICAS_MAX];        /* Ascending. */
-    raft_id voters_old[RAFT_REPLICAS_MAX];    /* Ascending. */
-    raft_id learners[RAFT_REPLICAS_MAX];      /* Ascending; disjoint from voters. */
+    uint32_t w;                            /* Write quorum of voters[]. */
+    uint32_t w_old;                        /* Write quorum of voters_old[]. */
+    raft_id voters[RAFT_REPLICAS_MAX];     /* Ascending. */
+    raft_id voters_old[RAFT_REPLICAS_MAX]; /* Ascending. */
+    raft_id learners[RAFT_REPLICAS_MAX];   /* Ascending; disjoint from voters. */
 };
 
 /* ---- snapshots ---- */
 
 struct raft_snapshot {
-    uint64_t id;               /* Names the file; (id, offset) makes a transfer resumable. */
+    uint64_t id; /* Names the file; (id, offset) makes a transfer resumable. */
     struct raft_base last;     /* The last entry that it contains. */
     uint64_t state_hash;       /* Of the state; verified before it is used. */
     uint64_t bytes;            /* Size of the stream. */
@@ -118,19 +119,31 @@ enum raft_role {
     RAFT_LEADER,
 };
 
-/* X(name, text, fields it uses). term is used by all. */
-#define RAFT_MSG_MAP(X)                                                                   \
-    X(RAFT_MSG_PRE_VOTE, "pre_vote") /* last, hint (leader is known dead) */              \
-    X(RAFT_MSG_PRE_VOTE_REPLY, "pre_vote_reply") /* granted; term of the request if so */ \
-    X(RAFT_MSG_VOTE, "vote") /* last, transfer, hint */                                   \
-    X(RAFT_MSG_VOTE_REPLY, "vote_reply") /* granted */                                    \
-    X(RAFT_MSG_APPEND, "append") /* prev, prev_hash, commit, entries, round */            \
-    X(RAFT_MSG_APPEND_REPLY, "append_reply") /* rejected, match, hash, hint pos, round */ \
-    X(RAFT_MSG_HEARTBEAT, "heartbeat") /* commit, round */                                \
-    X(RAFT_MSG_HEARTBEAT_REPLY, "heartbeat_reply") /* match, hash, round */               \
-    X(RAFT_MSG_SNAPSHOT, "snapshot") /* snapshot, chunk */                                \
-    X(RAFT_MSG_SNAPSHOT_REPLY, "snapshot_reply") /* chunk.snapshot_id, chunk.offset */    \
-    X(RAFT_MSG_TIMEOUT_NOW, "timeout_now") /* leader transfer, diss. §3.10 */
+/* X(name, text). What each type uses besides type, from, to and term:
+ *   pre_vote, vote     last, transfer (vote), hint
+ *   ..._reply of both  granted; a granted pre-vote repeats the term asked for, every
+ *                      other reply names the voter's own
+ *   append             prev, prev_hash, commit, round, entries_count, entries
+ *   append_reply       match, hash, round; a rejection also prev, conflict, rejected
+ *   heartbeat          commit, round
+ *   heartbeat_reply    match, hash, round
+ *   snapshot           snapshot, chunk
+ *   snapshot_reply     chunk.snapshot_id, .offset, .done; rejected (a gap, or from the
+ *                      beginning: go on at offset)
+ *   timeout_now        nothing (leader transfer, diss. §3.10)
+ * A reply to a sender from an older term says nothing but the newer term. */
+#define RAFT_MSG_MAP(X)                            \
+    X(RAFT_MSG_PRE_VOTE, "pre_vote")               \
+    X(RAFT_MSG_PRE_VOTE_REPLY, "pre_vote_reply")   \
+    X(RAFT_MSG_VOTE, "vote")                       \
+    X(RAFT_MSG_VOTE_REPLY, "vote_reply")           \
+    X(RAFT_MSG_APPEND, "append")                   \
+    X(RAFT_MSG_APPEND_REPLY, "append_reply")       \
+    X(RAFT_MSG_HEARTBEAT, "heartbeat")             \
+    X(RAFT_MSG_HEARTBEAT_REPLY, "heartbeat_reply") \
+    X(RAFT_MSG_SNAPSHOT, "snapshot")               \
+    X(RAFT_MSG_SNAPSHOT_REPLY, "snapshot_reply")   \
+    X(RAFT_MSG_TIMEOUT_NOW, "timeout_now")
 
 enum raft_msg_type {
     RAFT_MSG_NONE = 0,
@@ -145,29 +158,44 @@ struct raft_msg {
     enum raft_msg_type type;
     raft_id from;
     raft_id to;
-    raft_term term;        /* Sender's term; of a pre-vote (reply): the term asked for. */
-    struct raft_pos last;  /* PRE_VOTE, VOTE: end of the candidate's log.
-                            * APPEND, rejected APPEND_REPLY: prev, and where to go on:
-                            * see `prev` and `conflict`. */
-    struct raft_pos prev;  /* APPEND: position before the first entry. Replies repeat it. */
-    uint64_t prev_hash;    /* APPEND: chain hash at prev. */
-    raft_index commit;     /* Leader's commit index. */
-    uint64_t round;        /* Leader's round of confirmations: a reply to round n confirms
-                            * that leadership held after n was sent. Grows, never reused. */
-    raft_index match;      /* Replies: durable and equal to the leader's log up to here. */
-    uint64_t hash;         /* Replies: chain hash at match; the amnesia check. */
-    struct raft_pos conflict; /* Rejection: last position that the follower suggests. */
-    bool granted;          /* Vote replies. */
-    bool rejected;         /* APPEND_REPLY: prev did not match. */
-    bool transfer;         /* VOTE: the old leader asked for it; leases do not refuse it. */
-    bool hint;             /* PRE_VOTE, VOTE: the sender knows that its leader's process died. */
-    uint32_t entries_count;            /* APPEND. */
-    const struct raft_entry *entries;  /* Incoming: borrowed, entries_count of them.
-                                        * Outgoing: NULL; the caller fills in the entries
-                                        * (prev.index, prev.index + entries_count]. */
-    struct raft_snapshot snapshot;     /* SNAPSHOT. */
-    struct raft_chunk chunk;           /* SNAPSHOT, SNAPSHOT_REPLY (offset: stored so far;
-                                        * done: installed). */
+    /* The sender's; of a pre-vote and its grant: the one asked for. */
+    raft_term term;
+    /* PRE_VOTE, VOTE: end of the candidate's log. */
+    struct raft_pos last;
+    /* APPEND: position before the first entry. A rejection repeats it: the follower's
+     * log does not hold it. */
+    struct raft_pos prev;
+    /* APPEND: chain hash at prev. */
+    uint64_t prev_hash;
+    /* APPEND: the leader's commit index. HEARTBEAT: that, but no further than what the
+     * receiver is known to hold. */
+    raft_index commit;
+    /* The leader's round of confirmations; grows, never reused. Replies name the highest
+     * one heard: leadership held after it was sent. */
+    uint64_t round;
+    /* Replies: durable, and proven equal to the log of this term's leader, up to here. */
+    raft_index match;
+    /* Replies: chain hash at match, for the amnesia check. */
+    uint64_t hash;
+    /* Rejection: the last position at or before prev where the logs may agree. */
+    struct raft_pos conflict;
+    /* Vote replies. */
+    bool granted;
+    /* APPEND_REPLY: no such entry at prev. SNAPSHOT_REPLY: a gap. */
+    bool rejected;
+    /* VOTE: the old leader asked for it; leases do not refuse it. */
+    bool transfer;
+    /* PRE_VOTE, VOTE: the sender knows that its leader's process died. For the record
+     * only: a voter trusts the hint that it got itself. */
+    bool hint;
+    /* APPEND. Incoming entries are borrowed for the call. Outgoing: NULL; the caller
+     * fills in the entries (prev.index, prev.index + entries_count]. */
+    uint32_t entries_count;
+    const struct raft_entry *entries;
+    /* SNAPSHOT. */
+    struct raft_snapshot snapshot;
+    /* SNAPSHOT, SNAPSHOT_REPLY (offset: stored so far, or wanted next; done: installed). */
+    struct raft_chunk chunk;
 };
 
 #endif

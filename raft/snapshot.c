@@ -1,0 +1,251 @@
+/* raft/snapshot.c - chunks out, chunks in, and the log after an install. */
+#include "raft/snapshot.h"
+
+#include "raft/base/err.h"
+#include "raft/config.h"
+#include "raft/election.h"
+#include "raft/replication.h"
+#include "raft/state.h"
+#include "raft/update.h"
+
+/* ---- leader ---- */
+
+static void want_snapshot(struct raft *r)
+{
+    if (r->now_ms >= r->snapshot_wanted_from_ms) {
+        r->snapshot_wanted = true;
+    }
+}
+
+static bool send_chunk(struct raft *r, struct raft_progress *p)
+{
+    uint64_t left = r->outgoing.bytes - p->offset_sent;
+    struct raft_msg *m = raft_update_message(r, RAFT_MSG_SNAPSHOT, p->id);
+
+    if (m == NULL) {
+        return false;
+    }
+    KV_ASSERT(left > 0);
+    m->snapshot = r->outgoing;
+    m->chunk.snapshot_id = r->outgoing.id;
+    m->chunk.offset = p->offset_sent;
+    m->chunk.len = (uint32_t)KV_MIN(left, r->o.snapshot_chunk_bytes);
+    m->chunk.done = m->chunk.len == left;
+    p->offset_sent += m->chunk.len;
+    return true;
+}
+
+void raft_snapshot_send(struct raft *r, struct raft_progress *p)
+{
+    uint64_t flight_bytes =
+        (uint64_t)r->o.snapshot_flight_max * r->o.snapshot_chunk_bytes;
+    bool under_way = r->outgoing_ready && p->snapshot_id == r->outgoing.id;
+
+    KV_ASSERT(p->state == RAFT_PROGRESS_SNAPSHOT);
+    if (!under_way) {
+        if (!r->outgoing_ready || r->outgoing.last.pos.index < r->log.base.pos.index) {
+            want_snapshot(r);
+            return;
+        }
+        p->snapshot_id = r->outgoing.id;
+        p->offset_sent = 0;
+        p->offset_acked = 0;
+        p->offset_rewound = UINT64_MAX;
+        p->moved_ms = r->now_ms;
+    }
+    while (p->offset_sent < r->outgoing.bytes &&
+           p->offset_sent < p->offset_acked + flight_bytes && send_chunk(r, p)) {
+    }
+}
+
+/* Goes back to what is known to be stored. When that is everything, the last chunk
+ * once more asks whether it is installed. */
+static void send_again(struct raft *r, struct raft_progress *p)
+{
+    uint64_t bytes = r->outgoing.bytes;
+    uint64_t last_chunk = bytes - KV_MIN(bytes, r->o.snapshot_chunk_bytes);
+
+    p->offset_sent = KV_MIN(p->offset_acked, last_chunk);
+    p->offset_rewound = UINT64_MAX;
+    p->moved_ms = r->now_ms;
+}
+
+void raft_snapshot_tick(struct raft *r)
+{
+    for (uint32_t i = 0; i < r->peers_count; i++) {
+        struct raft_progress *p = &r->peers[i];
+
+        if (p->state == RAFT_PROGRESS_SNAPSHOT && r->outgoing_ready &&
+            p->snapshot_id == r->outgoing.id &&
+            r->now_ms - p->moved_ms >= r->o.election_timeout_ms) {
+            send_again(r, p);
+        }
+    }
+}
+
+void raft_snapshot_ready(struct raft *r, const struct raft_snapshot *s)
+{
+    KV_ASSERT(s->id != 0 && s->bytes >= 1);
+    KV_ASSERT(raft_config_valid(&s->config) && s->config.voters_count > 0);
+    if (!raft_leads(r) || s->last.pos.index < r->log.base.pos.index ||
+        s->last.pos.index > r->commit) {
+        return; /* Of no use (any more). */
+    }
+    r->outgoing = *s;
+    r->outgoing_ready = true;
+}
+
+/* ---- follower ---- */
+
+/* Answers the leader, if there is one and our term is durable. */
+static void answer(struct raft *r, uint64_t id, uint64_t offset, bool done, bool gap)
+{
+    struct raft_msg *m;
+
+    if (r->leader == 0 || raft_leads(r) || r->term_durable != r->term || r->impaired) {
+        return;
+    }
+    m = raft_update_message(r, RAFT_MSG_SNAPSHOT_REPLY, r->leader);
+    if (m != NULL) {
+        m->chunk.snapshot_id = id;
+        m->chunk.offset = offset;
+        m->chunk.done = done;
+        m->rejected = gap;
+    }
+}
+
+void raft_snapshot_take(struct raft *r, const struct raft_msg *m)
+{
+    struct raft_incoming *in = &r->incoming;
+    const struct raft_snapshot *s = &m->snapshot;
+
+    if (raft_installing(r)) {
+        return; /* Asked again by then. */
+    }
+    if (s->last.pos.index <= r->commit) {
+        /* Late: it could only take acknowledged entries away. */
+        in->state = RAFT_INCOMING_NONE;
+        if (r->log.last_durable >= s->last.pos.index) {
+            answer(r, s->id, s->bytes, true, false);
+        }
+        return;
+    }
+    if (in->state == RAFT_INCOMING_RECEIVING && in->snapshot.id != s->id &&
+        in->term == m->term && s->last.pos.index < in->snapshot.last.pos.index) {
+        return; /* This leader has sent a newer one since (B44). */
+    }
+    if (in->state == RAFT_INCOMING_NONE || in->snapshot.id != s->id) {
+        *in = (struct raft_incoming){.state = RAFT_INCOMING_RECEIVING, .snapshot = *s};
+    }
+    in->term = m->term;
+    if (m->chunk.offset == in->offset_next) {
+        r->chunk = m->chunk;
+        r->chunk_snapshot = *s;
+        r->chunk_out = true;
+        in->offset_next += m->chunk.len;
+    } else if (m->chunk.offset > in->offset_next) {
+        answer(r, s->id, in->offset_next, false, true);
+    } else {
+        answer(r, s->id, in->offset_stored, false, false);
+    }
+}
+
+void raft_snapshot_stored(struct raft *r, const struct raft_stored *stored)
+{
+    struct raft_incoming *in = &r->incoming;
+
+    if (in->state != RAFT_INCOMING_RECEIVING ||
+        in->snapshot.id != stored->snapshot_id) {
+        return;
+    }
+    in->offset_stored =
+        KV_MAX(in->offset_stored, KV_MIN(stored->offset, in->offset_next));
+    answer(r, in->snapshot.id, in->offset_stored, false, false);
+    if (in->offset_stored < in->snapshot.bytes) {
+        return;
+    }
+    if (in->snapshot.last.pos.index <= r->commit) {
+        in->state = RAFT_INCOMING_NONE; /* The log was faster. */
+        return;
+    }
+    /* From here on the log stands still, and nobody who installs campaigns (B31). */
+    raft_election_follow(r, r->term, r->role == RAFT_FOLLOWER ? r->leader : 0);
+    in->state = RAFT_INCOMING_INSTALLING;
+    in->handed_out = false;
+}
+
+void raft_snapshot_settle(struct raft *r)
+{
+    struct raft_incoming *in = &r->incoming;
+
+    if (in->state == RAFT_INCOMING_INSTALLING && !in->handed_out &&
+        r->log.last_durable == r->log.last.index) {
+        in->handed_out = true;
+        r->install_out = true;
+    }
+}
+
+/* The log after the install: what follows a matching entry stays, else nothing. */
+static int move_log(struct raft *r, const struct raft_snapshot *s)
+{
+    struct raft_meta ours;
+    int rc = raft_log_meta(&r->log, s->last.pos.index, &ours);
+
+    if (rc == 0 && ours.pos.term == s->last.pos.term) {
+        if (ours.hash != s->last.hash) {
+            return KV_ECORRUPT;
+        }
+        raft_log_compact(&r->log, &s->last);
+        if (r->configs.now_index > s->last.pos.index) {
+            r->configs.before = s->config;
+            r->configs.before_index = s->config_index;
+            return 0;
+        }
+    } else if (rc == 0 || rc == KV_ENOTFOUND || r->impaired) {
+        raft_log_reset(&r->log, &s->last);
+    } else {
+        return rc;
+    }
+    raft_config_init(r, &s->config, s->config_index);
+    return 0;
+}
+
+int raft_snapshot_installed(struct raft *r, const struct raft_snapshot *s)
+{
+    struct raft_incoming *in = &r->incoming;
+    int rc;
+
+    if (!raft_installing(r) || !in->handed_out || in->snapshot.id != s->id) {
+        return KV_EINVAL;
+    }
+    KV_ASSERT(r->role == RAFT_FOLLOWER);
+    KV_ASSERT(in->snapshot.last.pos.index > r->commit);
+    rc = move_log(r, &in->snapshot);
+    if (rc != 0) {
+        return rc;
+    }
+    /* Term and vote stay what they are (B15, B45). */
+    r->commit = in->snapshot.last.pos.index;
+    r->applied = r->commit;
+    r->proven = KV_MAX(r->proven, r->commit);
+    in->state = RAFT_INCOMING_NONE;
+    answer(r, in->snapshot.id, in->snapshot.bytes, true, false);
+    return 0;
+}
+
+/* ---- both ---- */
+
+void raft_snapshot_failed(struct raft *r, uint64_t id)
+{
+    struct raft_incoming *in = &r->incoming;
+
+    if (in->state != RAFT_INCOMING_NONE && in->snapshot.id == id) {
+        in->state = RAFT_INCOMING_NONE;
+        answer(r, id, 0, false, true); /* From the beginning. */
+        return;
+    }
+    if (raft_leads(r)) {
+        r->outgoing_ready = r->outgoing_ready && r->outgoing.id != id;
+        r->snapshot_wanted_from_ms = r->now_ms + r->o.heartbeat_ms;
+    }
+}
