@@ -17,7 +17,7 @@ n=0
 # run SEED FILE
 run() {
   # shellcheck disable=SC2086
-  timeout 120 "$kvsim" --seed "$1" ${SIM_ARGS:-} > "$2" 2>&1
+  timeout 120 "$kvsim" --seed "$1" ${SIM_ARGS:-} ${3:-} > "$2" 2>&1
 }
 
 say() {
@@ -38,8 +38,8 @@ for seed in $list $((16#$commit)); do
   run "$seed" "$work/out"
   say $? "seed $seed" "$work/out" "$seed"
 done
-run "$first" "$work/a"
-run "$first" "$work/b"
+run "$first" "$work/a" --trace
+run "$first" "$work/b" --trace
 cmp -s "$work/a" "$work/b" && [ -s "$work/a" ]
 say $? "seed $first twice prints the same" "$work/b" "$first"
 exit $failed
