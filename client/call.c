@@ -392,7 +392,7 @@ static void call_expire(struct kv_call *call)
     struct kv_conn *conn = call->conn;
 
     kv_call_detach(call);
-    if (was_sent && conn->heard_at < call->sent_at) {
+    if (was_sent && conn->heard_at <= call->sent_at) {
         conn->is_suspect = true; /* Not a byte since: maybe nobody is there. */
         kv_route_doubt(call->client, conn);
     }
@@ -420,7 +420,7 @@ static void call_try_elsewhere(struct kv_call *call)
 {
     struct kv_conn *conn = call->conn;
 
-    if (conn->heard_at >= call->sent_at) {
+    if (conn->heard_at > call->sent_at) {
         wake_set(call, call->deadline_at);
         return;
     }

@@ -167,8 +167,12 @@ static int build_groups(struct kv_client *c, const struct map *map,
         if (i < reply->leaders.count) {
             groups[i].leader = rpc_reply_leader_get(reply, i);
         }
-        for (uint32_t slot = 0; slot < KV_SLOTS; slot++) {
-            groups[i].slots_count += map->slots[slot] == from->id;
+    }
+    for (uint32_t slot = 0; slot < KV_SLOTS; slot++) {
+        const struct map_group *owner = map_group_find(map, map->slots[slot]);
+
+        if (owner != NULL) {
+            groups[owner - map->groups].slots_count++;
         }
     }
     cluster->groups = groups;

@@ -1,0 +1,29 @@
+/* tests/lib/fake_store.h - the naive store behind the fake server: a sorted array.
+ *
+ * Needs:    rpc/.
+ * Used by:  tests/lib/fake_server.
+ * Threads:  one owner at a time.
+ */
+#ifndef KV_TESTS_LIB_FAKE_STORE_H
+#define KV_TESTS_LIB_FAKE_STORE_H
+
+#include "rpc/msg.h"
+
+enum {
+    FAKE_ITEMS_MAX = 4096
+};
+
+struct fake_store {
+    uint64_t rev;
+    uint32_t count;
+    struct rpc_item items[FAKE_ITEMS_MAX]; /* Ascending keys; bytes are its own. */
+};
+
+void fake_store_init(struct fake_store *s);
+void fake_store_close(struct fake_store *s);
+
+/* Carries out a kv.* request (or hello) and appends the reply. */
+void fake_store_answer(struct fake_store *s, const struct rpc_request *q,
+                       const struct rpc_at *at, struct buf *b);
+
+#endif
