@@ -300,7 +300,7 @@ tsan: ## the same with ThreadSanitizer
 	@rc=0; for g in $(SANITIZED); do $(SUB) MODE=tsan $$g || rc=1; done; exit $$rc
 
 mutants: ## builds with a planted bug each must fail their tests
-	@scripts/mutants.sh
+	@BUILD='$(BUILD)' $(RUNG) -n mutants -t 1500 -j 1 scripts/mutants.sh
 
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst %.c,$(O)/%,$(FUZZ_SRC))

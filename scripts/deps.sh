@@ -80,7 +80,7 @@ fi
 
 if [ ! -d "$tools/npm/node_modules/msgpack5rpc" ]; then
   if ! command -v npm > /dev/null ||
-    ! npm install --prefix "$tools/npm" --no-package-lock --no-audit --no-fund \
+    ! npm install --prefix "$tools/npm" --no-package-lock --fetch-retries=1 --fetch-timeout=30000 --no-audit --no-fund \
       --loglevel=error msgpack5rpc@1.1.0 > "$tools/npm.log" 2>&1; then
     echo "deps: npm msgpack5rpc is not available, its test will be skipped" >&2
   fi
