@@ -7,12 +7,7 @@
 . "$(dirname "$0")/lib.sh"
 
 tree=$work/tree
-mkdir "$tree"
-cp -a Makefile scripts raft rpc storage server client tests README.md "$tree/"
-[ -d jepsen ] && cp -a jepsen "$tree/"
-mkdir "$tree/build"
-find "$BIN" -mindepth 1 -maxdepth 1 ! -name debug ! -name asan ! -name tsan ! -name fuzz \
-  ! -name mutants ! -name tools ! -name log ! -name ladder.tsv -exec cp -a {} "$tree/build/" \;
+copy_tree "$tree"
 CLUSTER_DIR=$tree/cluster # Cleaned up at the end; the commands find it by themselves.
 
 mapfile -t lines < <(awk '

@@ -128,6 +128,22 @@ done_testing() {
   exit $test_failed
 }
 
+# copy_tree DIR: the sources and what was built of them, in another folder. make finds
+# everything up to date there.
+copy_tree() {
+  local part
+  mkdir -p "$1/build"
+  for part in Makefile scripts raft rpc storage server client jepsen tests README.md; do
+    [ ! -e $part ] || cp -a $part "$1/"
+  done
+  for part in "$BIN"/*; do
+    case ${part##*/} in
+      debug | asan | tsan | fuzz | mutants | tools | log | ladder.tsv) ;;
+      *) cp -a "$part" "$1/build/" ;;
+    esac
+  done
+}
+
 # ---- the cluster ----
 
 cluster() {
