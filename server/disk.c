@@ -30,7 +30,8 @@ struct disk_write {
     struct raft_base compact_to;
     struct raft_base reset_to;
     struct raft_persisted persisted;
-    uint32_t adds; /* disk_log_add() calls in it. */
+    uint32_t adds;   /* disk_log_add() calls in it. */
+    bool was_in_job; /* It came back from a job that met a full disk. */
 };
 
 struct disk {
@@ -364,6 +365,7 @@ static uint32_t flush_take(struct disk *d, bool all)
             d->newest[q->w.group] = NULL;
         }
         q->next = NULL;
+        q->was_in_job = false;
         q->w.urgent = q->w.urgent || !all;
         *out = q;
         out = &q->next;
@@ -478,9 +480,12 @@ static void log_job_requeue(struct disk *d)
     uint64_t now = d->node->now_ms;
 
     for (struct disk_write *q = d->flight; q != NULL; q = q->next) {
-        if (d->newest[q->w.group] == NULL) {
+        struct disk_write *newest = d->newest[q->w.group];
+
+        if (newest == NULL || newest->was_in_job) {
             d->newest[q->w.group] = q;
         }
+        q->was_in_job = true;
         last = q;
         d->queued++;
     }

@@ -48,7 +48,8 @@ void group_submit(struct group *g, struct request *req);
 KV_MUST_CHECK int group_propose(struct group *g, struct kv_bytes command);
 
 void group_on_message(struct group *g, const struct raft_msg *msg);
-/* The last `writes` disk_log_add() of this group that were not yet reported are durable. */
+/* The oldest `writes` disk_log_add() of this group that were not yet reported are
+ * durable. */
 void group_on_log_done(struct group *g, const struct raft_persisted *persisted,
                        uint32_t writes);
 void group_on_job(struct group *g, struct disk_job *job);
@@ -79,6 +80,8 @@ const struct state_meta *group_state_meta(const struct group *g);
 struct state *group_state(struct group *g);
 /* Requests that wait in it, writes and reads. */
 uint32_t group_requests_count(const struct group *g);
+/* 0, or the KV_E* for which this replica stopped; the node goes on. */
+int group_halted(const struct group *g);
 
 /* Counters for /metrics. */
 struct group_stats {

@@ -1,0 +1,448 @@
+/* server/group.c - a group's life, its events, and what others may ask of it. */
+#include "server/group_internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum {
+    GROUP_BATCH_BLOCK_BYTES = 4096,
+    GROUP_RECORDS_BLOCK_BYTES = 4096,
+    GROUP_LOG_LINE_BYTES = 512,
+};
+
+/* ---- speaking ---- */
+
+void group_log(struct group *g, enum log_level level, const char *format, ...)
+{
+    char line[GROUP_LOG_LINE_BYTES];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    node_log(g->node, level, "group=%u %s", g->id, line);
+}
+
+void group_halt(struct group *g, int code, const char *why)
+{
+    if (g->halted != 0) {
+        return;
+    }
+    g->halted = code;
+    g->role = RAFT_FOLLOWER;
+    g->leader = 0;
+    g->changed = true;
+    group_log(g, LOG_ERROR, "is=halted error=%s why=\"%s\"", kv_err_name(code), why);
+    group_wake(g);
+}
+
+/* ---- life ---- */
+
+static void options_check(const struct group_options *o)
+{
+    KV_ASSERT(o->self != 0);
+    KV_ASSERT(o->delta_bytes_max > 0 && o->tail_bytes_max > 0);
+    KV_ASSERT(o->log_window > 0 && o->checkpoint_ms_max > 0);
+}
+
+/* Finishes the reset of the log that a crash interrupted: no thread runs yet. */
+static int finish_install(struct group *g, struct log_state *log)
+{
+    struct store *s = g->node->store;
+    const struct state_meta *m = state_meta_get(g->st);
+    struct log_write w = {.group = g->id, .reset_to = &m->applied, .urgent = true};
+    int rc = 0;
+
+    if (!m->mark) {
+        return 0;
+    }
+    if (log->base.pos.index < m->applied.pos.index) {
+        rc = s->ops->log_write(s, &w, 1);
+    }
+    if (rc == 0) {
+        rc = s->ops->mark_clear(s, g->id);
+    }
+    if (rc == 0) {
+        rc = state_reload(g->st);
+    }
+    return rc == 0 ? s->ops->log_load(s, g->id, log) : rc;
+}
+
+/* What storage holds, as the core wants it. */
+static int restore_of(struct group *g, const struct log_state *log,
+                      struct raft_restore *out)
+{
+    const struct state_meta *m = state_meta_get(g->st);
+
+    *out = (struct raft_restore){.term = log->term,
+                                 .vote = log->vote,
+                                 .base = log->base,
+                                 .last = log->last.pos.index,
+                                 .applied = m->applied.pos.index,
+                                 .commit_hint = log->commit_hint,
+                                 .config = m->config,
+                                 .config_index = m->config_index};
+    if (out->applied > out->last || out->applied < out->base.pos.index) {
+        return KV_ELOST; /* A part of the directory is older than the other. */
+    }
+    if (out->config.voters_count == 0 && out->config_index == 0) {
+        out->config = g->options.initial;
+    }
+    g->damage.index = group_repair_scan(g, out->applied + 1, out->last);
+    out->impaired = g->damage.index != 0;
+    g->damage.told = out->impaired;
+    return 0;
+}
+
+static int open_raft(struct group *g, const struct raft_restore *found)
+{
+    struct raft_options o;
+    struct raft_log_reader reader = group_reader(g);
+    struct env *env = g->node->env;
+
+    raft_options_init(&o, g->self, env->ops->random(env));
+    o.election_timeout_ms = g->options.election_timeout_ms;
+    o.heartbeat_ms = g->options.heartbeat_ms;
+    g->raft_memory = kv_mem_zalloc(raft_bytes(&o));
+    if (g->raft_memory == NULL) {
+        return KV_ENOMEM;
+    }
+    g->now_ms = env->ops->now_ms(env);
+    return raft_init(g->raft_memory, &o, found, &reader, g->now_ms, &g->raft);
+}
+
+static int open_parts(struct group *g)
+{
+    struct store *s = g->node->store;
+    struct raft_restore found;
+    struct raft_status status;
+    struct log_state log;
+    int rc;
+
+    rc = s->ops->log_load(s, g->id, &log);
+    if (rc == 0) {
+        rc = state_open(s, g->id, g->options.delta_bytes_max, &g->st);
+    }
+    if (rc == 0) {
+        rc = finish_install(g, &log);
+    }
+    if (rc == 0) {
+        rc = apply_open(&g->apply, g->st);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    tail_init(&g->tail, log.last.pos.index + 1);
+    rc = restore_of(g, &log, &found);
+    if (rc == 0) {
+        rc = open_raft(g, &found);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    raft_status_get(g->raft, &status);
+    g->role = status.role;
+    g->leader = status.leader;
+    g->term = status.term;
+    g->commit = status.commit;
+    g->last = log.last.pos;
+    g->durable = log.last.pos.index;
+    g->hard_term = log.term;
+    g->hard_vote = log.vote;
+    return 0;
+}
+
+/* Frees the parts; anything may be missing. */
+static void group_free(struct group *g)
+{
+    group_chunks_free(g);
+    if (g->apply.st != NULL) {
+        apply_close(&g->apply);
+    }
+    state_close(g->st);
+    tail_close(&g->tail);
+    arena_close(&g->records_arena);
+    arena_close(&g->ahead_arena);
+    arena_close(&g->batch);
+    kv_mem_free(g->ring);
+    kv_mem_free(g->damage.record);
+    kv_mem_free(g->raft_memory);
+    g->magic = 0;
+    kv_mem_free(g);
+}
+
+int group_open(struct node *n, const struct group_options *o, struct group **out)
+{
+    struct group *g;
+    int rc;
+
+    options_check(o);
+    g = kv_mem_zalloc(sizeof *g);
+    if (g == NULL) {
+        return KV_ENOMEM;
+    }
+    g->magic = GROUP_MAGIC;
+    g->id = o->id;
+    g->self = o->self;
+    g->node = n;
+    g->options = *o;
+    g->expire_ms = UINT64_MAX;
+    g->checkpoint_ms = UINT64_MAX;
+    g->tag_begin = 1;
+    g->tag_end = 1;
+    tail_init(&g->tail, 1);
+    arena_init(&g->records_arena, GROUP_RECORDS_BLOCK_BYTES, 0);
+    arena_init(&g->ahead_arena, GROUP_RECORDS_BLOCK_BYTES, 0);
+    arena_init(&g->batch, GROUP_BATCH_BLOCK_BYTES, 0);
+    g->ring = kv_mem_zalloc(GROUP_RING_CAP * sizeof *g->ring);
+    rc = g->ring == NULL ? KV_ENOMEM : open_parts(g);
+    if (rc != 0) {
+        group_free(g);
+        return rc;
+    }
+    g->dirty = true; /* What is known to be committed wants to be applied. */
+    *out = g;
+    return 0;
+}
+
+/* Ends or reroutes every request; the group takes none any more. */
+static void drop_requests(struct group *g, const char *why)
+{
+    group_write_end_all(g, why);
+    group_read_reroute_all(g);
+    group_read_serve(g);
+}
+
+void group_close(struct group *g)
+{
+    struct request_list *l = &g->rerouted;
+
+    KV_ASSERT(g->magic == GROUP_MAGIC && !g->feeding);
+    KV_ASSERT(!g->checkpoint_running && !g->make_running && !g->damage.repairing);
+    KV_ASSERT(g->chunks_count == 0);
+    drop_requests(g, "the node is stopping");
+    while (l->head != NULL) {
+        struct request *req = l->head;
+
+        request_list_remove(l, req);
+        reply_error(req, KV_ENOLEADER,
+                    "group %u: the node is stopping; try another node", g->id);
+    }
+    group_free(g);
+}
+
+/* ---- events ---- */
+
+void group_on_message(struct group *g, const struct raft_msg *msg)
+{
+    struct raft_event ev = {.kind = RAFT_EV_MESSAGE};
+
+    if (msg->to != g->self) {
+        return; /* For a replica that this node had in an earlier life. */
+    }
+    ev.u.message = msg;
+    g->propose_blocked = false;
+    (void)group_feed(g, &ev);
+    if (g->queued.head != NULL) {
+        group_wake(g);
+    }
+}
+
+void group_on_log_done(struct group *g, const struct raft_persisted *persisted,
+                       uint32_t writes)
+{
+    struct raft_event ev = {.kind = RAFT_EV_PERSISTED};
+
+    g->writes_done += writes;
+    KV_ASSERT(g->writes_done <= g->writes_added);
+    tail_written(&g->tail, g->writes_done);
+    if (persisted->last.index > 0) {
+        g->durable = persisted->last.index;
+    }
+    g->propose_blocked = false;
+    group_wake(g);
+    ev.u.persisted = *persisted;
+    (void)group_feed(g, &ev);
+    group_snapshot_written(g);
+}
+
+void group_on_job(struct group *g, struct disk_job *job)
+{
+    KV_ASSERT(g->magic == GROUP_MAGIC && job->group == g->id);
+    group_wake(g);
+    switch (job->kind) {
+    case DISK_CHECKPOINT:
+        group_store_job(g, job);
+        return;
+    case DISK_REPAIR:
+        group_repair_job(g, job);
+        return;
+    default:
+        group_snapshot_job(g, job);
+        return;
+    }
+}
+
+void group_on_peer_down(struct group *g, uint32_t node)
+{
+    struct raft_event ev = {.kind = RAFT_EV_PEER_DOWN};
+
+    ev.u.peer = node_replica_on(g->node, g->id, node);
+    if (ev.u.peer != 0) {
+        (void)group_feed(g, &ev);
+    }
+}
+
+int group_transfer(struct group *g, uint32_t node)
+{
+    struct raft_event ev = {.kind = RAFT_EV_TRANSFER};
+    int rc;
+
+    ev.u.peer = node == 0 ? 0 : node_replica_on(g->node, g->id, node);
+    if (!group_leads(g)) {
+        return KV_ENOTLEADER;
+    }
+    if (node != 0 && ev.u.peer == 0) {
+        return KV_EINVAL;
+    }
+    rc = group_feed(g, &ev);
+    if (rc == 0 && group_leads(g)) {
+        struct raft_status status;
+
+        raft_status_get(g->raft, &status);
+        g->handing_over = status.transferring;
+        group_wake(g);
+    }
+    return rc;
+}
+
+void group_tick(struct group *g)
+{
+    uint64_t now_ms = g->node->now_ms;
+
+    group_expire(g, now_ms);
+    if (now_ms >= g->raft_deadline_ms) {
+        g->propose_blocked = false;
+        (void)group_feed_kind(g, RAFT_EV_TICK);
+        if (g->queued.head != NULL || (group_leads(g) && !g->apply.has_slots)) {
+            group_wake(g);
+        }
+    }
+    if (now_ms >= g->checkpoint_ms ||
+        (g->damage.index != 0 && now_ms >= g->damage.fetch_ms)) {
+        group_wake(g);
+    }
+}
+
+void group_flush(struct group *g)
+{
+    KV_ASSERT(g->magic == GROUP_MAGIC);
+    g->now_ms = KV_MAX(g->now_ms, g->node->now_ms);
+    g->dirty = false;
+    if (g->halted == 0) {
+        group_repair_flush(g);
+        group_write_flush(g);
+        group_read_flush(g);
+        group_apply_flush(g);
+        group_read_serve(g);
+        group_store_flush(g);
+        group_snapshot_flush(g);
+    }
+    if (g->halted != 0 && !g->requests_dropped) {
+        g->requests_dropped = true;
+        drop_requests(g, "this replica has stopped");
+    }
+    if (g->changed) {
+        g->changed = false;
+        node_group_changed(g->node, g);
+    }
+    group_reroute_flush(g);
+}
+
+/* ---- looking in ---- */
+
+group_id group_id_get(const struct group *g)
+{
+    return g->id;
+}
+
+uint64_t group_deadline_ms(const struct group *g)
+{
+    uint64_t at = KV_MIN(g->raft_deadline_ms, g->expire_ms);
+
+    if (g->halted != 0) {
+        return UINT64_MAX;
+    }
+    if (g->dirty) {
+        return 0;
+    }
+    if (!g->checkpoint_running && group_applied(g) <= g->durable) {
+        at = KV_MIN(at, g->checkpoint_ms);
+    }
+    if (g->damage.index != 0 && !g->damage.repairing) {
+        at = KV_MIN(at, g->damage.fetch_ms);
+    }
+    return at;
+}
+
+bool group_is_dirty(const struct group *g)
+{
+    return g->dirty;
+}
+
+bool group_is_leader(const struct group *g)
+{
+    return group_leads(g) && !g->handing_over;
+}
+
+uint32_t group_leader_node(const struct group *g)
+{
+    if (g->leader == g->self && g->leader != 0) {
+        return g->node->config.id;
+    }
+    return g->leader == 0 ? 0 : node_of_replica(g->node, g->id, g->leader);
+}
+
+void group_raft_status(const struct group *g, struct raft_status *out)
+{
+    raft_status_get(g->raft, out);
+    if (g->halted != 0) {
+        out->role = RAFT_FOLLOWER;
+        out->leader = 0;
+    }
+}
+
+const struct raft_config *group_config(const struct group *g)
+{
+    raft_index index;
+
+    return raft_config_get(g->raft, &index);
+}
+
+const struct state_meta *group_state_meta(const struct group *g)
+{
+    return state_meta_get(g->st);
+}
+
+struct state *group_state(struct group *g)
+{
+    return g->st;
+}
+
+uint32_t group_requests_count(const struct group *g)
+{
+    return g->queued.count + g->proposed_count + g->reads_queued.count +
+           g->reads_waiting;
+}
+
+int group_halted(const struct group *g)
+{
+    return g->halted;
+}
+
+void group_stats_get(const struct group *g, struct group_stats *out)
+{
+    *out = g->stats;
+    out->tail_bytes = g->tail.bytes;
+    out->delta_bytes = state_delta_bytes(g->st);
+}

@@ -1,0 +1,282 @@
+/* server/group_internal.h - the whole of a group, and the calls between its files.
+ *
+ *   group.c           life, events, questions
+ *   group_feed.c      the one call of raft_step(), and the duties of its update
+ *   group_write.c     requests in, proposals, deadlines
+ *   group_apply.c     committed entries into the state, results to their requests
+ *   group_read.c      ReadIndex batches, gets and ranges
+ *   group_store.c     checkpoints, compaction, the tail's front, reading the log
+ *   group_snapshot.c  snapshots out and in
+ *   group_repair.c    damaged entries and rows
+ *
+ * Everything that happens later comes as an event of group.h; what has to be done but
+ * must not be done on the stack of raft_step() is noted here and done in group_flush().
+ *
+ * Needs:    server/group.h, apply.h, tail.h, env.h, node.h.
+ * Used by:  server/group*.c only.
+ * Threads:  loop thread.
+ */
+#ifndef KV_SERVER_GROUP_INTERNAL_H
+#define KV_SERVER_GROUP_INTERNAL_H
+
+#include "raft/base/err.h"
+#include "server/apply.h"
+#include "server/command.h"
+#include "server/env.h"
+#include "server/group.h"
+#include "server/node.h"
+#include "server/reply.h"
+#include "server/tail.h"
+
+enum {
+    GROUP_MAGIC = 0x47524f50,
+    GROUP_QUEUED_MAX = 8192, /* Writes not yet proposed; more get BUSY. */
+    GROUP_RING_CAP = 8192,   /* Proposed and not yet applied indexes with requests. */
+    GROUP_BATCH_BYTES_MAX = 4 * 1024 * 1024,      /* Of one PROPOSE event. */
+    GROUP_UNDURABLE_BYTES_MAX = 32 * 1024 * 1024, /* Above it new writes get BUSY. */
+    GROUP_READ_BATCHES = 128,     /* ReadIndex rounds asked for and not yet served. */
+    GROUP_READ_COUNT_MAX = 4096,  /* Requests in one of them. */
+    GROUP_APPLY_BATCH = 64,       /* Entries between two rounds of replies. */
+    GROUP_APPLY_FLUSH_MAX = 2048, /* Entries in one group_flush(). */
+    GROUP_READ_AHEAD_BYTES =
+        1024 * 1024, /* Of the log, when apply is behind the tail. */
+    GROUP_READ_AHEAD_COUNT = 256,
+    GROUP_CHUNKS_MAX = 32,    /* Received chunks on their way to the disk. */
+    GROUP_NO_SPACE_MS = 1000, /* Until a checkpoint is tried again on a full disk. */
+    GROUP_FETCH_MS = 500,     /* Between two tries to get a damaged entry. */
+    GROUP_EXPIRE_MS = 5,      /* Deadlines are looked at no more often than that. */
+    GROUP_REROUTE_MS = 10,    /* Pause before a request tries its way again. */
+};
+
+/* One RAFT_EV_READ and the requests that wait for it. */
+struct group_read_batch {
+    uint64_t tag;
+    bool confirmed;
+    bool failed;      /* Leadership ended first. */
+    raft_index index; /* confirmed: served once this is applied. */
+    struct request_list requests;
+};
+
+/* A received chunk of a snapshot on its way to the disk. */
+struct group_chunk {
+    struct disk_job job; /* First. */
+    uint8_t data[];
+};
+
+/*  NONE ──► WANTED ──► INSTALLING ──► RESETTING ──► CLEARING ──► NONE
+ *              └────────────┴── failed ──────────────────────────► */
+enum group_install_phase {
+    GROUP_INSTALL_NONE,
+    GROUP_INSTALL_WANTED,     /* A checkpoint has to end first. */
+    GROUP_INSTALL_INSTALLING, /* The state lane writes rows. */
+    GROUP_INSTALL_RESETTING,  /* The log lane resets the log. */
+    GROUP_INSTALL_CLEARING,   /* The state lane clears the mark. */
+};
+
+/* A damaged entry. index 0: none. */
+struct group_damage {
+    raft_index index;
+    bool told;               /* The core knows that it is impaired. */
+    bool repairing;          /* The repair job is under way. */
+    uint64_t fetch_ms;       /* When peers are asked (again). */
+    uint64_t overwritten_by; /* Number of the disk write that replaces it; 0: none. */
+    uint8_t *record;         /* repairing: the bytes that the job writes. */
+};
+
+/* state's checkpoint <= applied <= commit; checkpoint <= durable <= last. */
+struct group {
+    uint32_t magic;
+    group_id id;
+    raft_id self;
+    struct node *node;
+    struct group_options options;
+    int halted;            /* 0, or the KV_E* that stopped this replica. */
+    bool requests_dropped; /* halted: its requests were ended. */
+
+    /* Parts. */
+    struct raft *raft;
+    void *raft_memory;
+    struct state *st;
+    struct apply apply;
+    struct tail tail;
+
+    /* What the core said last. */
+    bool feeding;
+    bool dirty;   /* group_flush() has something to do. */
+    bool changed; /* node_group_changed() has to be told. */
+    enum raft_role role;
+    raft_id leader;
+    raft_term term;
+    raft_index commit;
+    uint64_t raft_deadline_ms;
+    uint64_t now_ms;   /* Of the last event; never goes back. */
+    bool handing_over; /* Leader that takes no proposals: a transfer is going on. */
+
+    /* The log, as handed out. */
+    struct raft_pos last;
+    raft_index durable;  /* Entries up to here are on this node's disk. */
+    raft_term hard_term; /* Newest hard state handed out. */
+    raft_id hard_vote;
+    uint64_t writes_added;      /* disk_log_add() calls. */
+    uint64_t writes_done;       /* Of them durable. */
+    struct arena records_arena; /* group_records() from the log. */
+
+    /* Writes. */
+    struct request_list queued; /* WAITING, in the order in which they came. */
+    struct request **ring;      /* PROPOSED: chain of index i at i % GROUP_RING_CAP. */
+    raft_index ring_begin;      /* Requests have indexes in [ring_begin, ring_end). */
+    raft_index ring_end;
+    uint32_t proposed_count;
+    bool propose_blocked; /* The window or ring is full; wait for progress. */
+    raft_term slots_term; /* OWN_SLOTS was proposed in this term; 0 not yet. */
+    struct arena batch;   /* Commands of one PROPOSE. */
+
+    /* Reads. */
+    struct request_list reads_queued;
+    struct group_read_batch batches[GROUP_READ_BATCHES]; /* Tag t at t % count. */
+    uint64_t tag_begin; /* Batches in use: [tag_begin, tag_end). */
+    uint64_t tag_end;
+    uint32_t reads_waiting; /* Requests in batches. */
+    bool reads_blocked;     /* The core takes no more rounds; wait for one to end. */
+
+    /* Requests that certainly did nothing and go back to the router. */
+    struct request_list rerouted;
+    uint64_t expire_ms; /* No deadline of a request here is earlier. */
+
+    /* Apply. */
+    struct arena ahead_arena; /* Records read from the log. */
+    struct kv_bytes *ahead;   /* [ahead_begin, ahead_begin + ahead_count) */
+    raft_index ahead_begin;
+    uint32_t ahead_count;
+
+    /* Checkpoints. */
+    struct disk_job checkpoint_job;
+    bool checkpoint_running;
+    bool checkpoint_retry;  /* It met a full disk; again at checkpoint_ms. */
+    uint64_t checkpoint_ms; /* When the next one is due; UINT64_MAX: not by time. */
+
+    /* Snapshots out. */
+    struct disk_job make_job;
+    bool make_running;
+    bool snapshot_wanted; /* The core wants one. */
+    bool snapshot_lost;   /* The file that was announced is gone. */
+    uint64_t snapshot_lost_id;
+    bool snapshot_made; /* `snapshot` describes the file made last. */
+    struct raft_snapshot snapshot;
+
+    /* Snapshots in. */
+    uint32_t chunks_count;        /* On their way to the disk. */
+    struct disk_job *chunks_done; /* Stored; to be freed. */
+    bool chunk_dropped;           /* One could not be taken: tell the core. */
+    uint64_t chunk_dropped_id;
+    enum group_install_phase install_phase;
+    struct disk_job install_job;
+    struct raft_snapshot install;
+    uint64_t install_write; /* RESETTING: number of the write that resets the log. */
+
+    /* Damage. */
+    struct group_damage damage;
+    struct disk_job repair_job;
+
+    struct group_stats stats;
+};
+
+/* ---- group.c ---- */
+
+/* This replica cannot go on: unknown format, broken log or state. The node goes on. */
+void group_halt(struct group *g, int code, const char *why);
+void group_log(struct group *g, enum log_level level, const char *format, ...)
+    KV_PRINTF(3, 4);
+/* group_flush() has something to do. */
+static inline void group_wake(struct group *g)
+{
+    g->dirty = true;
+}
+static inline raft_index group_applied(const struct group *g)
+{
+    return state_meta_get(g->st)->applied.pos.index;
+}
+static inline bool group_leads(const struct group *g)
+{
+    return g->halted == 0 && g->role == RAFT_LEADER;
+}
+
+/* ---- group_feed.c ---- */
+
+/* Gives the core one event and carries out its update. Returns what raft_step()
+ * returned, or g->halted. */
+int group_feed(struct group *g, struct raft_event *ev);
+int group_feed_kind(struct group *g, enum raft_event_kind kind);
+/* Adds a write of this group that is not one of the core's (compaction, reset). */
+void group_log_add(struct group *g, struct log_write *w);
+/* The core's access to the log. */
+struct raft_log_reader group_reader(struct group *g);
+
+/* ---- group_write.c ---- */
+
+void group_write_flush(struct group *g);
+/* Ends what waits for indexes up to `index`, whose terms are not known any more. */
+void group_write_lost(struct group *g, raft_index index);
+/* Requests proposed at `index`, chained by `next`, taken out; NULL when none. */
+struct request *group_write_take(struct group *g, raft_index index);
+/* Back to the router at the end of group_flush(). */
+void group_reroute(struct group *g, struct request *req, bool later);
+void group_reroute_list(struct group *g, struct request_list *l, bool later);
+void group_reroute_flush(struct group *g);
+/* Ends all requests: the group is closed or halted. */
+void group_write_end_all(struct group *g, const char *why);
+
+/* ---- group_apply.c ---- */
+
+void group_apply_flush(struct group *g);
+/* Forgets records read ahead: the log changed underneath. */
+void group_apply_forget(struct group *g);
+
+/* ---- group_read.c ---- */
+
+void group_read_flush(struct group *g);
+/* The core answered a read. */
+void group_read_confirmed(struct group *g, const struct raft_read *read);
+void group_read_serve(struct group *g);
+void group_read_expire(struct group *g, uint64_t now_ms, uint64_t *io_next_ms);
+void group_read_reroute_all(struct group *g);
+struct rpc_at group_at(const struct group *g, uint64_t rev);
+
+/* ---- group_store.c ---- */
+
+void group_store_flush(struct group *g);
+void group_store_job(struct group *g, struct disk_job *job);
+/* Drops what the tail need not hold. */
+void group_tail_trim(struct group *g);
+/* Deletes log entries up to `base`, which the checkpoint covers. */
+void group_compact(struct group *g, const struct raft_base *base);
+/* Notes that something changed that a checkpoint will write. */
+void group_store_touched(struct group *g);
+/* A record from the tail or the log, in `arena` then. Errors of log_read. */
+KV_MUST_CHECK int group_record(struct group *g, raft_index index, struct arena *arena,
+                               struct kv_bytes *out);
+
+/* ---- group_snapshot.c ---- */
+
+/* Takes over what an update says about snapshots. */
+void group_snapshot_note(struct group *g, const struct raft_update *up);
+void group_snapshot_flush(struct group *g);
+void group_snapshot_job(struct group *g, struct disk_job *job);
+/* Disk writes are done: the log may be reset. */
+void group_snapshot_written(struct group *g);
+void group_chunks_free(struct group *g);
+
+/* ---- group_repair.c ---- */
+
+/* The entry at `index` failed its checksum. Safe on the stack of raft_step(). */
+void group_entry_damaged(struct group *g, raft_index index);
+/* A row failed its checksum. */
+void group_state_damaged(struct group *g);
+/* Disk write number `write` replaces everything from `first` on. */
+void group_repair_overwritten(struct group *g, raft_index first, uint64_t write);
+void group_repair_flush(struct group *g);
+void group_repair_job(struct group *g, struct disk_job *job);
+/* Looks for the first damaged entry in [from, last]; 0 when there is none. */
+raft_index group_repair_scan(struct group *g, raft_index from, raft_index last);
+
+#endif

@@ -1,0 +1,346 @@
+/* server/group_snapshot.c - snapshots to a peer that is far behind, and from a leader.
+ *
+ * Out: checkpoint, write a file from it, announce it to the core; peers read chunks of
+ * the file. In: chunks go to the disk one by one; the whole is installed when no
+ * checkpoint is under way, then the log is reset, then the mark is cleared.
+ */
+#include "raft/record.h"
+#include "server/group_internal.h"
+
+/* ---- what an update says ---- */
+
+static void chunk_dropped(struct group *g, uint64_t snapshot_id)
+{
+    g->chunk_dropped = true;
+    g->chunk_dropped_id = snapshot_id;
+    group_wake(g);
+}
+
+/* Hands a received chunk to the disk; its bytes are copied. */
+static void chunk_store(struct group *g, const struct raft_snapshot *snapshot,
+                        const struct raft_chunk *chunk)
+{
+    struct group_chunk *c = NULL;
+
+    if (g->chunks_count < GROUP_CHUNKS_MAX && chunk->data.len == chunk->len &&
+        chunk->len <= KV_SNAPSHOT_CHUNK_BYTES_MAX) {
+        c = kv_mem_zalloc(sizeof *c + chunk->len);
+    }
+    if (c == NULL) {
+        chunk_dropped(g, chunk->snapshot_id);
+        return;
+    }
+    if (chunk->len > 0) {
+        memcpy(c->data, chunk->data.data, chunk->len);
+    }
+    c->job = (struct disk_job){.kind = DISK_CHUNK_STORE, .group = g->id};
+    c->job.u.chunk.snapshot = *snapshot;
+    c->job.u.chunk.chunk = *chunk;
+    c->job.u.chunk.chunk.data = kv_bytes(c->data, chunk->len);
+    g->chunks_count++;
+    disk_submit(g->node->disk, &c->job);
+}
+
+void group_snapshot_note(struct group *g, const struct raft_update *up)
+{
+    if (up->snapshot_wanted && !g->snapshot_wanted) {
+        group_wake(g);
+    }
+    g->snapshot_wanted = up->snapshot_wanted;
+    if (up->chunk_store != NULL) {
+        KV_ASSERT(up->chunk_snapshot != NULL);
+        chunk_store(g, up->chunk_snapshot, up->chunk_store);
+    }
+    if (up->install != NULL && g->install_phase == GROUP_INSTALL_NONE) {
+        g->install = *up->install;
+        g->install_phase = GROUP_INSTALL_WANTED;
+        group_wake(g);
+    }
+}
+
+/* ---- out ---- */
+
+static void feed_failed(struct group *g, uint64_t snapshot_id)
+{
+    struct raft_event ev = {.kind = RAFT_EV_SNAPSHOT_FAILED};
+
+    ev.u.snapshot_id = snapshot_id;
+    (void)group_feed(g, &ev);
+}
+
+static void feed_ready(struct group *g)
+{
+    struct raft_event ev = {.kind = RAFT_EV_SNAPSHOT_READY};
+
+    ev.u.snapshot = &g->snapshot;
+    (void)group_feed(g, &ev);
+}
+
+static raft_index log_base(const struct group *g)
+{
+    struct raft_status status;
+
+    raft_status_get(g->raft, &status);
+    return status.base.pos.index;
+}
+
+static void make_flush(struct group *g)
+{
+    raft_index checkpoint = state_checkpoint_base(g->st)->pos.index;
+
+    if (g->snapshot_lost) {
+        g->snapshot_lost = false;
+        g->snapshot_made = g->snapshot_made && g->snapshot.id != g->snapshot_lost_id;
+        feed_failed(g, g->snapshot_lost_id);
+    }
+    if (!g->snapshot_wanted || g->make_running || g->halted != 0) {
+        return;
+    }
+    if (g->snapshot_made && g->snapshot.last.pos.index >= log_base(g)) {
+        feed_ready(g);
+        return;
+    }
+    g->snapshot_made = false; /* Too old, or none. */
+    if (checkpoint == 0 || checkpoint < log_base(g)) {
+        return; /* The checkpoint comes first; it is due. */
+    }
+    g->make_job = (struct disk_job){.kind = DISK_SNAPSHOT_MAKE, .group = g->id};
+    g->make_running = true;
+    disk_submit(g->node->disk, &g->make_job);
+}
+
+static void make_done(struct group *g, const struct disk_job *job)
+{
+    g->make_running = false;
+    if (job->result == 0) {
+        g->snapshot = job->u.snapshot;
+        g->snapshot_made = true;
+        g->stats.snapshots_made++;
+        group_log(g, LOG_INFO, "snapshot=made index=%llu bytes=%llu",
+                  (unsigned long long)g->snapshot.last.pos.index,
+                  (unsigned long long)g->snapshot.bytes);
+        group_wake(g);
+        return;
+    }
+    group_log(g, LOG_WARN, "snapshot=failed error=\"%s\"", kv_err_text(job->result));
+    feed_failed(g, 0);
+    if (job->result == KV_EDAMAGED) {
+        group_state_damaged(g);
+    }
+}
+
+int group_chunk(struct group *g, const struct raft_chunk *chunk, uint8_t *out)
+{
+    struct store *s = g->node->store;
+    int rc = s->ops->snapshot_read(s, g->id, chunk->snapshot_id, chunk->offset,
+                                   chunk->len, out);
+
+    if (rc != 0) {
+        g->snapshot_lost = true; /* We may be on the stack of raft_step(). */
+        g->snapshot_lost_id = chunk->snapshot_id;
+        group_wake(g);
+    }
+    return rc;
+}
+
+/* ---- in: chunks ---- */
+
+static void chunk_done(struct group *g, struct disk_job *job)
+{
+    struct raft_event ev = {.kind = RAFT_EV_SNAPSHOT_STORED};
+    const struct raft_chunk *chunk = &job->u.chunk.chunk;
+    uint64_t id = chunk->snapshot_id;
+    int rc = job->result;
+
+    g->chunks_count--;
+    ev.u.stored = (struct raft_stored){id, chunk->offset + chunk->len};
+    job->next = g->chunks_done; /* The caller may still look at it: freed later. */
+    g->chunks_done = job;
+    group_wake(g);
+    if (rc == 0) {
+        (void)group_feed(g, &ev);
+        return;
+    }
+    group_log(g, LOG_WARN, "snapshot_chunk=failed error=\"%s\"", kv_err_text(rc));
+    feed_failed(g, id);
+}
+
+/* ---- in: installing ---- */
+
+static void install_failed(struct group *g, int rc)
+{
+    group_log(g, LOG_WARN, "snapshot=not_installed error=\"%s\"", kv_err_text(rc));
+    g->install_phase = GROUP_INSTALL_NONE;
+    group_wake(g);
+    feed_failed(g, g->install.id);
+}
+
+static void install_flush(struct group *g)
+{
+    struct disk_job *job = &g->install_job;
+
+    if (g->install_phase != GROUP_INSTALL_WANTED || g->checkpoint_running ||
+        g->make_running) {
+        return;
+    }
+    if (g->install.last.pos.index <= group_applied(g)) {
+        install_failed(g, KV_EEXIST); /* A late one: the state is further. */
+        return;
+    }
+    g->install_phase = GROUP_INSTALL_INSTALLING;
+    *job = (struct disk_job){.kind = DISK_INSTALL, .group = g->id};
+    job->u.snapshot = g->install;
+    disk_submit(g->node->disk, job);
+}
+
+/* Does the log hold the snapshot's last entry? Then what is behind it stays. */
+static bool log_continues(struct group *g, const struct raft_base *last)
+{
+    struct raft_meta meta;
+
+    return raft_meta_get(g->raft, last->pos.index, &meta) == 0 &&
+           meta.pos.term == last->pos.term;
+}
+
+static void log_reset(struct group *g)
+{
+    const struct raft_base *last = &g->install.last;
+    struct log_write w = {.reset_to = last, .urgent = true};
+
+    if (log_continues(g, last)) {
+        tail_drop(&g->tail, KV_MIN(last->pos.index + 1, g->tail.end));
+    } else {
+        tail_reset(&g->tail, last->pos.index + 1);
+        g->last = last->pos;
+        g->durable = last->pos.index;
+    }
+    g->durable = KV_MAX(g->durable, last->pos.index);
+    group_apply_forget(g);
+    group_log_add(g, &w);
+    g->install_phase = GROUP_INSTALL_RESETTING;
+    g->install_write = g->writes_added;
+}
+
+/* The rows are switched in: everything in memory about the old state ends here. */
+static void install_done(struct group *g, const struct disk_job *job)
+{
+    int rc = job->result;
+
+    if (rc != 0) {
+        install_failed(g, rc);
+        return;
+    }
+    if (g->checkpoint_retry) {
+        g->checkpoint_retry = false;
+        state_checkpointed(g->st,
+                           true); /* Dropped; state_reload() reads what is there. */
+    }
+    g->checkpoint_ms = UINT64_MAX;
+    rc = state_reload(g->st);
+    if (rc == 0) {
+        rc = apply_reload(&g->apply);
+    }
+    if (rc != 0) {
+        node_halt(g->node, rc, "group=%u cannot read the installed state: %s", g->id,
+                  kv_err_text(rc));
+        return;
+    }
+    if (group_applied(g) != g->install.last.pos.index) {
+        node_halt(g->node, KV_ECORRUPT,
+                  "group=%u installed another snapshot than asked for", g->id);
+        return;
+    }
+    group_write_lost(g, g->install.last.pos.index);
+    log_reset(g);
+}
+
+static void announce_map(struct group *g)
+{
+    struct kv_bytes map;
+    uint64_t epoch;
+
+    if (g->id != NODE_META_GROUP) {
+        return;
+    }
+    arena_reset(&g->records_arena);
+    if (apply_map_read(g->st, &g->records_arena, &map, &epoch) == 0) {
+        node_map_applied(g->node, map);
+    }
+}
+
+static void install_finished(struct group *g)
+{
+    struct raft_event ev = {.kind = RAFT_EV_SNAPSHOT_INSTALLED};
+
+    g->install_phase = GROUP_INSTALL_NONE;
+    g->stats.snapshots_installed++;
+    g->snapshot_made = false;
+    group_log(g, LOG_INFO, "snapshot=installed index=%llu term=%llu",
+              (unsigned long long)g->install.last.pos.index,
+              (unsigned long long)g->install.last.pos.term);
+    ev.u.snapshot = &g->install;
+    (void)group_feed(g, &ev);
+    announce_map(g);
+    group_wake(g);
+}
+
+void group_snapshot_written(struct group *g)
+{
+    struct disk_job *job = &g->install_job;
+
+    if (g->install_phase != GROUP_INSTALL_RESETTING ||
+        g->writes_done < g->install_write) {
+        return;
+    }
+    g->install_phase = GROUP_INSTALL_CLEARING;
+    *job = (struct disk_job){.kind = DISK_MARK_CLEAR, .group = g->id};
+    disk_submit(g->node->disk, job);
+}
+
+/* ---- events ---- */
+
+void group_chunks_free(struct group *g)
+{
+    while (g->chunks_done != NULL) {
+        struct disk_job *job = g->chunks_done;
+
+        g->chunks_done = job->next;
+        kv_mem_free(job); /* First member of its struct group_chunk. */
+    }
+}
+
+void group_snapshot_flush(struct group *g)
+{
+    group_chunks_free(g);
+    if (g->chunk_dropped) {
+        g->chunk_dropped = false;
+        feed_failed(g, g->chunk_dropped_id);
+    }
+    make_flush(g);
+    install_flush(g);
+}
+
+void group_snapshot_job(struct group *g, struct disk_job *job)
+{
+    switch (job->kind) {
+    case DISK_SNAPSHOT_MAKE:
+        make_done(g, job);
+        return;
+    case DISK_CHUNK_STORE:
+        chunk_done(g, job);
+        return;
+    case DISK_INSTALL:
+        install_done(g, job);
+        return;
+    case DISK_MARK_CLEAR:
+        if (job->result != 0) {
+            node_halt(g->node, KV_EIO, "group=%u cannot clear the mark: %s", g->id,
+                      kv_err_text(job->result));
+            return;
+        }
+        install_finished(g);
+        return;
+    default:
+        KV_UNREACHABLE();
+    }
+}

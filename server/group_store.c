@@ -1,0 +1,248 @@
+/* server/group_store.c - checkpoints, compaction, the tail's front, reading the log. */
+#include "server/group_internal.h"
+
+/* ---- reading the log ---- */
+
+int group_record(struct group *g, raft_index index, struct arena *arena,
+                 struct kv_bytes *out)
+{
+    struct store *s = g->node->store;
+    struct kv_bytes *records;
+    uint32_t count = 0;
+    int rc;
+
+    if (tail_has(&g->tail, index)) {
+        *out = tail_get(&g->tail, index);
+        return 0;
+    }
+    rc = s->ops->log_read(s, g->id, index, index + 1, 1, arena, &records, &count);
+    if (rc == 0 && count == 0) {
+        rc = KV_ENOTFOUND;
+    }
+    if (rc == 0) {
+        *out = records[0];
+    }
+    return rc;
+}
+
+/* Records (begin, begin + count] that are no longer in the tail. */
+static uint32_t records_from_log(struct group *g, raft_index begin, uint32_t count,
+                                 struct kv_bytes *out_records)
+{
+    struct store *s = g->node->store;
+    struct kv_bytes *records;
+    uint32_t found = 0;
+    int rc;
+
+    arena_reset(&g->records_arena);
+    rc = s->ops->log_read(s, g->id, begin + 1, begin + 1 + count, KV_RECORD_BYTES_MAX,
+                          &g->records_arena, &records, &found);
+    if (rc == KV_EDAMAGED) {
+        /* Which one: the first that cannot be read. The ones before it are sent. */
+        raft_index index = group_repair_scan(g, begin + 1, begin + count);
+
+        if (index != 0) {
+            group_entry_damaged(g, index);
+        }
+        if (index > begin + 1) {
+            rc = s->ops->log_read(s, g->id, begin + 1, index, KV_RECORD_BYTES_MAX,
+                                  &g->records_arena, &records, &found);
+        }
+    }
+    if (rc != 0) {
+        return 0;
+    }
+    found = KV_MIN(found, count);
+    memcpy(out_records, records, found * sizeof *records);
+    return found;
+}
+
+uint32_t group_records(struct group *g, raft_index begin, uint32_t count,
+                       struct kv_bytes *out_records)
+{
+    uint32_t found = 0;
+
+    KV_ASSERT(g->magic == GROUP_MAGIC);
+    if (count > 0 && begin + 1 < g->tail.begin) {
+        raft_index log_end = KV_MIN(begin + count, g->tail.begin - 1);
+
+        found = records_from_log(g, begin, (uint32_t)(log_end - begin), out_records);
+        if (begin + found < log_end) {
+            return found; /* No gap: the rest goes with the next message. */
+        }
+    }
+    while (found < count && tail_has(&g->tail, begin + 1 + found)) {
+        out_records[found] = tail_get(&g->tail, begin + 1 + found);
+        found++;
+    }
+    return found;
+}
+
+/* ---- the tail's front ---- */
+
+void group_tail_trim(struct group *g)
+{
+    while (g->tail.bytes > g->options.tail_bytes_max && g->tail.begin <= g->durable &&
+           g->tail.begin < g->tail.end) {
+        tail_drop(&g->tail, g->tail.begin + 1);
+    }
+}
+
+/* ---- checkpoints ---- */
+
+void group_store_touched(struct group *g)
+{
+    uint64_t spread = g->options.checkpoint_ms_max / 4 + 1;
+
+    if (g->checkpoint_ms == UINT64_MAX) {
+        /* Groups that are written at the same time need not flush at the same time. */
+        g->checkpoint_ms =
+            g->now_ms + g->options.checkpoint_ms_max - g->id * 37u % spread;
+    }
+}
+
+static bool checkpoint_is_due(const struct group *g)
+{
+    raft_index applied = group_applied(g);
+    raft_index checkpoint = state_checkpoint_base(g->st)->pos.index;
+
+    if (applied <= checkpoint) {
+        return false;
+    }
+    return g->now_ms >= g->checkpoint_ms ||
+           state_delta_bytes(g->st) > g->options.delta_bytes_max / 2 ||
+           applied - checkpoint >= KV_MAX(g->options.log_window / 2, 1u) ||
+           (g->snapshot_wanted && !g->make_running && !g->snapshot_made);
+}
+
+static void checkpoint_start(struct group *g)
+{
+    struct disk_job *job = &g->checkpoint_job;
+
+    *job = (struct disk_job){.kind = DISK_CHECKPOINT, .group = g->id};
+    if (state_freeze(g->st, &job->u.checkpoint) != 0) {
+        g->checkpoint_ms = g->now_ms + GROUP_NO_SPACE_MS;
+        return;
+    }
+    g->checkpoint_running = true;
+    g->checkpoint_ms = UINT64_MAX;
+    disk_submit(g->node->disk, job);
+}
+
+static void checkpoint_flush(struct group *g)
+{
+    if (g->checkpoint_running || g->install_phase != GROUP_INSTALL_NONE) {
+        return;
+    }
+    if (g->checkpoint_retry) {
+        if (g->now_ms >= g->checkpoint_ms) {
+            g->checkpoint_retry = false;
+            g->checkpoint_running = true;
+            g->checkpoint_ms = UINT64_MAX;
+            disk_submit(g->node->disk, &g->checkpoint_job);
+        }
+        return;
+    }
+    /* The state on disk never runs ahead of this node's own durable log. */
+    if (group_applied(g) <= g->durable && checkpoint_is_due(g)) {
+        checkpoint_start(g);
+    }
+}
+
+static void checkpoint_done(struct group *g, const struct disk_job *job)
+{
+    KV_ASSERT(g->checkpoint_running);
+    g->checkpoint_running = false;
+    group_wake(g);
+    if (job->result == 0) {
+        state_checkpointed(g->st, true);
+        g->stats.checkpoints++;
+        if (state_delta_bytes(g->st) > 0) {
+            group_store_touched(g);
+        }
+        return;
+    }
+    state_checkpointed(g->st, false);
+    if (job->result != KV_ENOSPACE) {
+        node_halt(g->node, KV_EIO, "group=%u checkpoint failed: %s", g->id,
+                  kv_err_text(job->result));
+        return;
+    }
+    g->checkpoint_retry = true;
+    g->checkpoint_ms = g->now_ms + GROUP_NO_SPACE_MS;
+    group_log(g, LOG_WARN, "checkpoint=no_space retry_ms=%d", GROUP_NO_SPACE_MS);
+}
+
+/* ---- compaction ---- */
+
+void group_compact(struct group *g, const struct raft_base *base)
+{
+    struct raft_event ev = {.kind = RAFT_EV_COMPACTED};
+    struct log_write w = {.compact_to = base, .urgent = true};
+
+    KV_ASSERT(base->pos.index <= state_checkpoint_base(g->st)->pos.index);
+    ev.u.base = *base;
+    if (group_feed(g, &ev) != 0) {
+        return;
+    }
+    tail_drop(&g->tail, KV_MIN(base->pos.index + 1, g->tail.end));
+    group_log_add(g, &w);
+    g->stats.compactions++;
+}
+
+/* Up to where the log may go: a window behind the checkpoint, and not the entries
+ * that a peer needs behind the snapshot that it is being sent. */
+static raft_index compact_target(const struct group *g,
+                                 const struct raft_status *status)
+{
+    raft_index checkpoint = state_checkpoint_base(g->st)->pos.index;
+    raft_index target = checkpoint - g->options.log_window / 2;
+
+    for (uint32_t i = 0; i < status->peers_count; i++) {
+        if (status->peers[i].in_snapshot && g->snapshot_made &&
+            checkpoint - g->snapshot.last.pos.index < 8ull * g->options.log_window) {
+            target = KV_MIN(target, g->snapshot.last.pos.index);
+        }
+    }
+    return target;
+}
+
+static void compact_flush(struct group *g)
+{
+    raft_index checkpoint = state_checkpoint_base(g->st)->pos.index;
+    struct raft_status status;
+    struct raft_meta meta;
+    struct raft_base base;
+    raft_index target;
+
+    if (checkpoint <= g->options.log_window || g->install_phase != GROUP_INSTALL_NONE) {
+        return;
+    }
+    raft_status_get(g->raft, &status);
+    if (checkpoint - KV_MIN(checkpoint, status.base.pos.index) <=
+        g->options.log_window) {
+        return;
+    }
+    target = compact_target(g, &status);
+    if (target <= status.base.pos.index) {
+        return;
+    }
+    if (raft_meta_get(g->raft, target, &meta) == 0) {
+        base = (struct raft_base){meta.pos, meta.hash, meta.time_ms};
+    } else {
+        base = *state_checkpoint_base(g->st); /* Past a damaged entry. */
+    }
+    group_compact(g, &base);
+}
+
+void group_store_flush(struct group *g)
+{
+    checkpoint_flush(g);
+    group_tail_trim(g);
+}
+
+void group_store_job(struct group *g, struct disk_job *job)
+{
+    checkpoint_done(g, job);
+    compact_flush(g);
+}

@@ -1,0 +1,474 @@
+/* server/group_write.c - requests in, one PROPOSE per turn out, and their deadlines.
+ *
+ *   queued ──PROPOSE──► ring[index] ──applied, own term──► done
+ *     │                    ├──applied, another term──► certainly not done: router
+ *     │                    └──deadline, or the index went by in a snapshot──► UNKNOWN
+ *     └──deadline──► TIMEOUT (nothing was appended);  not leader──► router
+ */
+#include "server/group_internal.h"
+
+/* ---- admission ---- */
+
+static bool is_delete(const struct request *req)
+{
+    return req->rpc.method == RPC_KV_DEL;
+}
+
+/* Why a write cannot be taken now: 0, or the code to refuse it with. */
+static int write_refusal(const struct group *g, const struct request *req,
+                         const char **out_why)
+{
+    if (disk_no_space(g->node->disk) && !is_delete(req)) {
+        *out_why = "the disk or quota of the leader is full; delete keys or free space";
+        return KV_ENOSPACE;
+    }
+    if (state_full(g->st)) {
+        *out_why =
+            "the leader's memory for changes is full until its disk has caught up; "
+            "try again";
+        return KV_EBUSY;
+    }
+    if (g->queued.count >= GROUP_QUEUED_MAX ||
+        g->tail.chunks_bytes > g->options.tail_bytes_max + GROUP_UNDURABLE_BYTES_MAX) {
+        *out_why = "too many writes of this group are under way; try again";
+        return KV_EBUSY;
+    }
+    return 0;
+}
+
+static void note_deadline(struct group *g, const struct request *req)
+{
+    g->expire_ms = KV_MIN(g->expire_ms, req->deadline_ms);
+}
+
+void group_submit(struct group *g, struct request *req)
+{
+    const char *why = "";
+    int rc;
+
+    KV_ASSERT(g->magic == GROUP_MAGIC);
+    if (g->id == NODE_META_GROUP) {
+        reply_error(req, KV_EBADREQUEST, "the group meta holds no keys");
+        return;
+    }
+    request_move(req, REQ_WAITING);
+    if (!group_is_leader(g)) {
+        router_submit(g->node, req);
+        return;
+    }
+    if (!req->is_write) {
+        request_list_push(&g->reads_queued, req);
+    } else {
+        rc = write_refusal(g, req, &why);
+        if (rc != 0) {
+            g->stats.busy++;
+            reply_error(req, rc, "group %u: %s", g->id, why);
+            return;
+        }
+        request_list_push(&g->queued, req);
+    }
+    note_deadline(g, req);
+    group_wake(g);
+}
+
+/* ---- back to the router ---- */
+
+void group_reroute(struct group *g, struct request *req, bool later)
+{
+    request_move(req, REQ_WAITING);
+    req->tries++;
+    if (later) {
+        req->retry_ms = g->now_ms + GROUP_REROUTE_MS;
+    }
+    request_list_push(&g->rerouted, req);
+    group_wake(g);
+}
+
+void group_reroute_list(struct group *g, struct request_list *l, bool later)
+{
+    while (l->head != NULL) {
+        struct request *req = l->head;
+
+        request_list_remove(l, req);
+        group_reroute(g, req, later);
+    }
+}
+
+void group_reroute_flush(struct group *g)
+{
+    struct request_list l = g->rerouted;
+
+    g->rerouted = (struct request_list){0};
+    while (l.head != NULL) {
+        struct request *req = l.head;
+
+        request_list_remove(&l, req);
+        router_submit(g->node, req);
+    }
+}
+
+/* ---- the ring of proposed writes ---- */
+
+static struct request **ring_slot(struct group *g, raft_index index)
+{
+    return &g->ring[index % GROUP_RING_CAP];
+}
+
+/* Indexes that may still be proposed with a request. Requests of an older term may
+ * wait at indexes behind the end of a log that was cut since, or far before it. */
+static uint32_t ring_room(const struct group *g)
+{
+    raft_index next = g->last.index + 1;
+    raft_index begin = g->proposed_count == 0 ? next : KV_MIN(g->ring_begin, next);
+    raft_index end = g->proposed_count == 0 ? next : KV_MAX(g->ring_end, next);
+
+    if (end - begin > GROUP_RING_CAP) {
+        return 0;
+    }
+    return (uint32_t)(begin + GROUP_RING_CAP - next);
+}
+
+static void ring_put(struct group *g, struct request *req, struct raft_pos pos)
+{
+    struct request **slot = ring_slot(g, pos.index);
+
+    req->pos = pos;
+    if (g->proposed_count == 0) {
+        g->ring_begin = pos.index;
+        g->ring_end = pos.index + 1;
+    }
+    g->ring_begin = KV_MIN(g->ring_begin, pos.index);
+    g->ring_end = KV_MAX(g->ring_end, pos.index + 1);
+    KV_ASSERT(g->ring_end - g->ring_begin <= GROUP_RING_CAP);
+    req->next = *slot; /* An older term's request may still be undecided there. */
+    *slot = req;
+    g->proposed_count++;
+}
+
+struct request *group_write_take(struct group *g, raft_index index)
+{
+    struct request *chain;
+
+    if (g->proposed_count == 0 || index < g->ring_begin || index >= g->ring_end) {
+        return NULL;
+    }
+    chain = *ring_slot(g, index);
+    *ring_slot(g, index) = NULL;
+    for (const struct request *req = chain; req != NULL; req = req->next) {
+        KV_ASSERT(req->pos.index == index);
+        g->proposed_count--;
+    }
+    if (index == g->ring_begin) {
+        g->ring_begin++;
+    }
+    return chain;
+}
+
+static void end_unknown(struct group *g, struct request *req, const char *why)
+{
+    g->stats.unknown++;
+    reply_error(req, KV_EUNKNOWN,
+                "group %u: %s; read the key to see whether it was applied", g->id, why);
+}
+
+static void end_chain_unknown(struct group *g, struct request *chain, const char *why)
+{
+    while (chain != NULL) {
+        struct request *req = chain;
+
+        chain = req->next;
+        req->next = NULL;
+        end_unknown(g, req, why);
+    }
+}
+
+void group_write_lost(struct group *g, raft_index index)
+{
+    while (g->proposed_count > 0 && g->ring_begin <= index) {
+        raft_index at = g->ring_begin;
+
+        if (at >= g->ring_end) {
+            break;
+        }
+        end_chain_unknown(
+            g, group_write_take(g, at),
+            "this node fell behind and took a snapshot that covers the write");
+    }
+}
+
+/* ---- proposing ---- */
+
+/* The command of a request; views into its message. */
+static struct command command_of(const struct request *req)
+{
+    const struct rpc_request *q = &req->rpc;
+    struct command c = {.slot = req->slot, .key = q->key};
+
+    switch (q->method) {
+    case RPC_KV_PUT:
+        c.kind = COMMAND_KV_PUT;
+        c.value = q->value;
+        return c;
+    case RPC_KV_DEL:
+        c.kind = COMMAND_KV_DEL;
+        return c;
+    case RPC_KV_CAS:
+        c.kind = COMMAND_KV_CAS;
+        c.has_expected = q->has_expected;
+        c.has_replacement = q->has_replacement;
+        c.expected = q->has_expected ? q->expected : kv_bytes(NULL, 0);
+        c.replacement = q->has_replacement ? q->replacement : kv_bytes(NULL, 0);
+        return c;
+    case RPC_KV_INCR:
+        c.kind = COMMAND_KV_INCR;
+        c.delta = q->delta;
+        return c;
+    default:
+        KV_UNREACHABLE(); /* The router sends only these as writes. */
+    }
+}
+
+/* Encodes queued writes, oldest first. Returns how many fit. */
+static uint32_t batch_encode(struct group *g, struct raft_proposal *items, uint32_t max)
+{
+    uint32_t count = 0;
+    size_t bytes = 0;
+
+    arena_reset(&g->batch);
+    for (const struct request *req = g->queued.head; req != NULL && count < max;
+         req = req->next) {
+        struct command c = command_of(req);
+        size_t need = command_bytes(&c);
+        uint8_t *payload;
+
+        if (count > 0 && bytes + need > GROUP_BATCH_BYTES_MAX) {
+            break;
+        }
+        payload = arena_alloc(&g->batch, need);
+        if (payload == NULL) {
+            break;
+        }
+        command_encode(&c, payload);
+        items[count++] = (struct raft_proposal){.payload = kv_bytes(payload, need)};
+        bytes += need;
+    }
+    return count;
+}
+
+/* Proposes up to `max` queued writes. 0, KV_ENOTLEADER, KV_EBUSY: none was taken. */
+static int propose_some(struct group *g, uint32_t max, uint32_t *out_count)
+{
+    struct raft_proposal items[RAFT_PROPOSALS_MAX];
+    struct raft_event ev = {.kind = RAFT_EV_PROPOSE};
+    struct raft_pos pos = {g->last.index, g->term};
+    uint32_t count = batch_encode(g, items, max);
+    int rc;
+
+    if (count == 0) {
+        return KV_EBUSY; /* No memory for a single one. */
+    }
+    ev.u.propose.items = items;
+    ev.u.propose.count = count;
+    rc = group_feed(g, &ev);
+    if (rc != 0) {
+        return rc;
+    }
+    KV_ASSERT(g->last.index >= pos.index + count && g->last.term == pos.term);
+    for (uint32_t i = 0; i < count; i++) {
+        struct request *req = g->queued.head;
+
+        request_list_remove(&g->queued, req);
+        request_move(req, REQ_PROPOSED);
+        pos.index++;
+        ring_put(g, req, pos);
+    }
+    g->stats.proposals += count;
+    *out_count = count;
+    return 0;
+}
+
+static void propose_queued(struct group *g)
+{
+    uint32_t max = RAFT_PROPOSALS_MAX;
+
+    while (g->queued.head != NULL && !g->propose_blocked) {
+        uint32_t count = 0;
+        int rc;
+
+        max = KV_MIN(max, ring_room(g));
+        rc = max == 0 ? KV_EBUSY : propose_some(g, max, &count);
+        if (rc == KV_EBUSY && max > 1) {
+            max /= 8; /* The core takes all of a batch or nothing. */
+            g->propose_blocked = max == 0;
+        } else if (rc == KV_EBUSY) {
+            g->propose_blocked = true;
+        } else if (rc != 0) {
+            /* A transfer is going on, or the role changed in this step. */
+            g->handing_over = g->role == RAFT_LEADER;
+            group_reroute_list(g, &g->queued, true);
+        }
+    }
+}
+
+int group_propose(struct group *g, struct kv_bytes command)
+{
+    struct raft_proposal item = {.payload = command};
+    struct raft_event ev = {.kind = RAFT_EV_PROPOSE};
+
+    if (!group_is_leader(g)) {
+        return KV_ENOTLEADER;
+    }
+    ev.u.propose.items = &item;
+    ev.u.propose.count = 1;
+    return group_feed(g, &ev);
+}
+
+/* Writes that queued before the disk was found full. */
+static void refuse_queued(struct group *g)
+{
+    struct request *req = g->queued.head;
+
+    while (req != NULL) {
+        struct request *next = req->next;
+
+        if (!is_delete(req)) {
+            request_list_remove(&g->queued, req);
+            g->stats.busy++;
+            reply_error(
+                req, KV_ENOSPACE,
+                "group %u: the disk or quota of the leader is full; delete keys or "
+                "free space",
+                g->id);
+        }
+        req = next;
+    }
+}
+
+/* ---- which slots the group owns: a new group's first command ---- */
+
+static void propose_slots(struct group *g)
+{
+    const struct node *n = g->node;
+    uint8_t slots[COMMAND_SLOTS_BYTES] = {0};
+    struct command c = {.kind = COMMAND_OWN_SLOTS,
+                        .slots = kv_bytes(slots, sizeof slots)};
+    uint8_t *payload;
+    int rc;
+
+    if (g->slots_term == g->term || !n->map_known ||
+        map_group_find(&n->map, (uint16_t)g->id) == NULL ||
+        group_applied(g) < g->commit) {
+        return;
+    }
+    for (uint32_t slot = 0; slot < KV_SLOTS; slot++) {
+        if (n->map.slots[slot] == g->id) {
+            command_slot_set(slots, (uint16_t)slot);
+        }
+    }
+    arena_reset(&g->batch);
+    payload = arena_alloc(&g->batch, command_bytes(&c));
+    if (payload == NULL) {
+        return;
+    }
+    command_encode(&c, payload);
+    rc = group_propose(g, kv_bytes(payload, command_bytes(&c)));
+    if (rc == 0) {
+        g->slots_term = g->term;
+    }
+}
+
+void group_write_flush(struct group *g)
+{
+    if (!group_is_leader(g)) {
+        group_reroute_list(g, &g->queued, g->handing_over);
+        return;
+    }
+    if (g->id != NODE_META_GROUP && !g->apply.has_slots) {
+        propose_slots(g);
+        return; /* Requests wait until it is applied. */
+    }
+    if (g->queued.head != NULL && disk_no_space(g->node->disk)) {
+        refuse_queued(g);
+    }
+    propose_queued(g);
+}
+
+/* ---- deadlines and the end ---- */
+
+static void expire_queued(struct group *g, uint64_t now_ms, uint64_t *io_next_ms)
+{
+    struct request *req = g->queued.head;
+
+    while (req != NULL) {
+        struct request *next = req->next;
+
+        if (req->deadline_ms <= now_ms) {
+            request_list_remove(&g->queued, req);
+            g->stats.not_done++;
+            reply_error(
+                req, KV_ETIMEOUT,
+                "group %u: the deadline passed before the write could be appended; "
+                "try again, or with a longer deadline",
+                g->id);
+        } else {
+            *io_next_ms = KV_MIN(*io_next_ms, req->deadline_ms);
+        }
+        req = next;
+    }
+}
+
+static void expire_slot(struct group *g, struct request **slot, uint64_t now_ms,
+                        uint64_t *io_next_ms)
+{
+    struct request **link = slot;
+
+    while (*link != NULL) {
+        struct request *req = *link;
+
+        if (req->deadline_ms > now_ms) {
+            *io_next_ms = KV_MIN(*io_next_ms, req->deadline_ms);
+            link = &req->next;
+            continue;
+        }
+        *link = req->next;
+        req->next = NULL;
+        g->proposed_count--;
+        end_unknown(
+            g, req,
+            group_leads(g)
+                ? "the deadline passed before enough replicas had the write"
+                : "leadership changed and the deadline passed before the write was "
+                  "decided");
+    }
+}
+
+void group_expire(struct group *g, uint64_t now_ms)
+{
+    uint64_t next_ms = UINT64_MAX;
+
+    if (now_ms < g->expire_ms) {
+        return;
+    }
+    g->now_ms = KV_MAX(g->now_ms, now_ms);
+    expire_queued(g, now_ms, &next_ms);
+    for (raft_index i = g->ring_begin; g->proposed_count > 0 && i < g->ring_end; i++) {
+        expire_slot(g, ring_slot(g, i), now_ms, &next_ms);
+    }
+    group_read_expire(g, now_ms, &next_ms);
+    /* Not sooner than in a while, so that a scan is shared by many deadlines. */
+    g->expire_ms =
+        next_ms == UINT64_MAX ? UINT64_MAX : KV_MAX(next_ms, now_ms + GROUP_EXPIRE_MS);
+}
+
+void group_write_end_all(struct group *g, const char *why)
+{
+    while (g->queued.head != NULL) {
+        struct request *req = g->queued.head;
+
+        request_list_remove(&g->queued, req);
+        reply_error(req, KV_ENOLEADER, "group %u: %s; try another node", g->id, why);
+    }
+    for (raft_index i = g->ring_begin; g->proposed_count > 0 && i < g->ring_end; i++) {
+        end_chain_unknown(g, group_write_take(g, i), why);
+    }
+}
