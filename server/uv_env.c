@@ -130,46 +130,48 @@ static void op_disk_submit(struct env *env, struct disk_job *job)
 
 static uint64_t op_link_dial(struct env *env, const char *host, uint16_t port)
 {
-    return uv_net_dial(&env_of(env)->net, host, port);
+    struct uv_env *e = env_of(env);
+
+    return e->halted ? UINT64_MAX : uv_net_dial(&e->net, host, port);
 }
 
 static int op_link_send(struct env *env, uint64_t link, struct kv_bytes frames)
 {
     struct uv_env *e = env_of(env);
 
-    return e->halted ? KV_ECLOSED : uv_net_send(&e->net, link, false, frames);
+    return e->halted ? KV_ECLOSED : uv_sock_send(&e->net, link, false, frames);
 }
 
 static uint64_t op_link_queued(struct env *env, uint64_t link)
 {
-    return uv_net_queued(&env_of(env)->net, link, false);
+    return uv_sock_queued(&env_of(env)->net, link, false);
 }
 
 static void op_link_close(struct env *env, uint64_t link)
 {
-    uv_net_end(&env_of(env)->net, link, false, true);
+    uv_sock_end(&env_of(env)->net, link, false, true);
 }
 
 static int op_conn_send(struct env *env, uint64_t conn, struct kv_bytes messages)
 {
     struct uv_env *e = env_of(env);
 
-    return e->halted ? KV_ECLOSED : uv_net_send(&e->net, conn, true, messages);
+    return e->halted ? KV_ECLOSED : uv_sock_send(&e->net, conn, true, messages);
 }
 
 static uint64_t op_conn_queued(struct env *env, uint64_t conn)
 {
-    return uv_net_queued(&env_of(env)->net, conn, true);
+    return uv_sock_queued(&env_of(env)->net, conn, true);
 }
 
 static void op_conn_close(struct env *env, uint64_t conn, bool now)
 {
-    uv_net_end(&env_of(env)->net, conn, true, now);
+    uv_sock_end(&env_of(env)->net, conn, true, now);
 }
 
 static void op_conn_read(struct env *env, uint64_t conn, bool on)
 {
-    uv_net_read(&env_of(env)->net, conn, on);
+    uv_sock_read(&env_of(env)->net, conn, on);
 }
 
 static const struct env_ops uv_env_ops = {
@@ -241,7 +243,7 @@ static void turn_end(struct uv_env *e)
         return; /* What this turn queued is not written any more. */
     }
     e->turns++;
-    uv_net_flush(&e->net);
+    uv_sock_flush_all(&e->net);
     timer_arm(e);
     if (e->stopping &&
         (node_stopped(e->node) || e->turn_now_ms >= e->stop_deadline_ms)) {
@@ -409,6 +411,7 @@ void uv_env_stop(struct uv_env *e)
 void uv_env_close(struct uv_env *e)
 {
     e->node = NULL;
+    e->halted = true; /* What the node still says until it is freed goes nowhere. */
     uv_disk_stop(&e->disk);
     uv_net_stop(&e->net);
     uv_http_stop(&e->http);
@@ -420,5 +423,4 @@ void uv_env_close(struct uv_env *e)
     if (e->log != NULL) {
         log_sink_flush(e->log, wall_ms(), true);
     }
-    e->magic = 0;
 }

@@ -9,7 +9,7 @@
  * The end of a socket is always told from libuv's close callback, never to somebody
  * who is still on the stack.
  *
- * Needs:    libuv, rpc/buf.h, server/config.h (addresses).
+ * Needs:    libuv, server/uv_sock.h, server/config.h (addresses).
  * Used by:  server/uv_env.c, tests.
  * Threads:  loop thread.
  */
@@ -25,76 +25,19 @@
 #include "rpc/buf.h"
 #include "rpc/limits.h"
 #include "server/config.h"
+#include "server/uv_sock.h"
 
 struct uv_env;
 struct uv_net;
 
 enum {
-    UV_NET_CLIENT_OUT_MAX = 32 * 1024 * 1024, /* Queued for one client. */
-    UV_NET_LINK_OUT_MAX = 64 * 1024 * 1024,  /* Queued for one peer. */
     UV_NET_LINKS_IN_MAX = 4 * KV_NODES_MAX,  /* Connections that peers opened. */
     UV_NET_LINKS_OUT_MAX = 4 * KV_NODES_MAX, /* Connections that were dialled. */
     UV_NET_SPARES = 64,                      /* Buffers kept for the next turn. */
     UV_NET_SPARE_BYTES_MAX = 64 * 1024,      /* Larger ones are given back. */
     UV_NET_DIAL_MS = 1000,                   /* Resolving and connecting. */
     UV_NET_RESOLVES_MAX = 64, /* Look-ups that outlive their dial; then names fail. */
-    UV_NET_LINGER_MS = 1000, /* After the last byte out, for the other side to close. */
     UV_NET_BACKLOG = 1024,
-    UV_NET_MAGIC = 0x534f434b,
-};
-
-enum uv_sock_kind {
-    UV_SOCK_CLIENT,
-    UV_SOCK_LINK_IN,
-    UV_SOCK_LINK_OUT,
-    UV_SOCK_KINDS_COUNT,
-};
-
-/*  DIALING ──► OPEN ──► FLUSHING ──► LINGERING ──► CLOSING ──► (free)
- *     │          │          │                          ▲
- *     └──────────┴──────────┴──────────────────────────┘  */
-enum uv_sock_phase {
-    UV_SOCK_DIALING, /* Resolving or connecting. */
-    UV_SOCK_OPEN,
-    UV_SOCK_FLUSHING,  /* The node closed it; output is still being written. */
-    UV_SOCK_LINGERING, /* Our side is shut down; input is read and dropped. */
-    UV_SOCK_CLOSING,   /* uv_close() was called. */
-    UV_SOCK_PHASES_COUNT,
-};
-
-/* One socket of a client or a peer. */
-struct uv_sock {
-    uint32_t magic;
-    enum uv_sock_kind kind;
-    enum uv_sock_phase phase;
-    uint64_t id; /* A counter and the slot; never reused. 0: turned away at accept. */
-    struct uv_net *net;
-
-    bool tell;      /* The node wants to hear of the end. */
-    bool refused;   /* The dial met nobody who listens. */
-    bool reading;   /* uv_read_start() was called, uv_read_stop() not yet. */
-    bool writing;   /* uv_write() is under way with `flying`. */
-    bool in_flush;  /* Is in net->flush. */
-    bool resolving; /* A name is being looked up; memory stays until that ends. */
-    bool closed;    /* The close callback came. */
-    uint16_t port;  /* Where a dial goes. */
-
-    struct buf out;    /* Gathered in this turn, or while `writing`. */
-    struct buf flying; /* Given to libuv. */
-    size_t queued;     /* Bytes of both that the kernel has not taken, as accounted. */
-    size_t stalled_bytes; /* Write queue at the last look; less means progress. */
-    uint64_t deadline_ms; /* 0 none. Dial, stalled write, linger. In net->timed. */
-
-    struct uv_sock *flush_next;
-    struct uv_sock *timed_prev, *timed_next;
-
-    uv_tcp_t tcp;
-    union {
-        uv_connect_t connect;
-        uv_getaddrinfo_t resolve;
-    } dial;
-    uv_write_t write;
-    uv_shutdown_t shutdown;
 };
 
 struct uv_listener {
@@ -156,16 +99,10 @@ void uv_net_stop(struct uv_net *net);
 /* Gives memory back; uv_net_count() must be 0. */
 void uv_net_close(struct uv_net *net);
 
-/* ---- work: the contract of struct env_ops ---- */
+/* ---- work ---- */
 
+/* As env_ops.link_dial. */
 uint64_t uv_net_dial(struct uv_net *net, const char *host, uint16_t port);
-int uv_net_send(struct uv_net *net, uint64_t id, bool client, struct kv_bytes bytes);
-uint64_t uv_net_queued(const struct uv_net *net, uint64_t id, bool client);
-void uv_net_end(struct uv_net *net, uint64_t id, bool client, bool now);
-void uv_net_read(struct uv_net *net, uint64_t id, bool on);
-
-/* Writes what this turn queued. */
-void uv_net_flush(struct uv_net *net);
 /* Looks after deadlines; to be called every UV_ENV_SWEEP_MS. */
 void uv_net_sweep(struct uv_net *net, uint64_t now_ms);
 /* Sockets that are not yet given back, those turned away included. */
