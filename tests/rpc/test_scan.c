@@ -145,6 +145,20 @@ static void bounds_the_sum_of_nested_headers(void **state)
     expect(&small, LITERAL("\x92\xc5\x03\xe3"), KV_EAGAIN);
 }
 
+/* The byte limit bounds it too, where more items would be allowed: 94 items are still
+ * to come behind 9 bytes of at most 100. */
+static void bounds_the_sum_of_nested_headers_by_bytes(void **state)
+{
+    const struct scan_limits few_bytes = {
+        .bytes_max = 100, .nodes_max = 10000, .depth_max = 16};
+
+    (void)state;
+    expect(&few_bytes, LITERAL("\xdc\0\x20\xdc\0\x20\xdc\0\x1d"), KV_EAGAIN);
+    expect(&few_bytes, LITERAL("\xdc\0\x20\xdc\0\x20\xdc\0\x1e"), KV_ETOOLARGE);
+    expect(&few_bytes, LITERAL("\xdc\0\x20\xde\0\x1f"), KV_EAGAIN);
+    expect(&few_bytes, LITERAL("\xdc\0\x20\xde\0\x20"), KV_ETOOLARGE);
+}
+
 static void bounds_depth(void **state)
 {
     (void)state;
@@ -406,6 +420,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(refuses_bombs_at_their_header),
     cmocka_unit_test(a_refused_stream_stays_refused),
     cmocka_unit_test(bounds_the_sum_of_nested_headers),
+    cmocka_unit_test(bounds_the_sum_of_nested_headers_by_bytes),
     cmocka_unit_test(bounds_depth),
     cmocka_unit_test(bounds_bytes_to_the_byte),
     cmocka_unit_test(bounds_nodes_to_the_node),
