@@ -358,7 +358,8 @@ KV_API int kv_open(const char *endpoints, struct kv_client **out_client);
 typedef void (*kv_callback)(struct kv_client *client, const struct kv_result *result,
                             void *ctx);
 
-/* Starts a call on your loop (KV_ERR_INVALID with a private one).
+/* Starts a call on your loop (KV_ERR_INVALID with a private one). Your program must
+ * ignore SIGPIPE, as for everything that libuv writes; kv_wait() sees to that itself.
  *
  * Returns 0: `callback` will be called exactly once, from the loop, never before
  * kv_start() has returned: also when the connection breaks, the deadline passes or the

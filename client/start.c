@@ -1,6 +1,7 @@
 /* client/start.c - the two ways to carry out a request: kv_start() and kv_wait(). */
 #include "client/client.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 /* ---- checking ---- */
@@ -118,18 +119,57 @@ static void on_waited(struct kv_client *c, const struct kv_result *result, void 
     *out_copy = kv_result_copy(result);
 }
 
+/* A write to a connection that the server has closed raises SIGPIPE, which would end a
+ * program that never thought of it. Blocks it in this thread; returns whether it was
+ * neither blocked nor pending before, so that sigpipe_restore() may take one away. */
+static bool sigpipe_block(sigset_t *old)
+{
+    sigset_t pending;
+    sigset_t mine;
+
+    (void)sigemptyset(&mine);
+    (void)sigaddset(&mine, SIGPIPE);
+    (void)sigemptyset(&pending);
+    (void)sigpending(&pending);
+    if (sigismember(&pending, SIGPIPE) == 1 ||
+        pthread_sigmask(SIG_BLOCK, &mine, old) != 0) {
+        return false;
+    }
+    return true;
+}
+
+static void sigpipe_restore(const sigset_t *old)
+{
+    static const struct timespec at_once = {0, 0};
+    sigset_t mine;
+
+    (void)sigemptyset(&mine);
+    (void)sigaddset(&mine, SIGPIPE);
+    (void)sigtimedwait(&mine, NULL, &at_once);
+    (void)pthread_sigmask(SIG_SETMASK, old, NULL);
+}
+
 const struct kv_result *kv_wait(struct kv_client *c, struct kv_request request)
 {
     const struct kv_result *copy = NULL;
-    int rc = c->own_loop == NULL
-                 ? refuse(c, KV_EINVAL, "kv_wait() needs a client with a private loop")
-                 : start(c, &request, on_waited, &copy);
+    bool is_blocked;
+    sigset_t old;
+    int rc;
 
-    if (rc != 0) {
+    if (c->own_loop == NULL) {
+        rc = refuse(c, KV_EINVAL, "kv_wait() needs a client with a private loop");
         return kv_result_error(request.op, rc, c->last_error);
     }
-    while (copy == NULL) {
+    is_blocked = sigpipe_block(&old);
+    /* Nobody ran the loop since the last call: connections may have ended meanwhile,
+     * and a request must not be sent on one of those. */
+    (void)uv_run(c->own_loop, UV_RUN_NOWAIT);
+    rc = start(c, &request, on_waited, &copy);
+    while (rc == 0 && copy == NULL) {
         (void)uv_run(c->own_loop, UV_RUN_ONCE);
     }
-    return copy;
+    if (is_blocked) {
+        sigpipe_restore(&old);
+    }
+    return rc == 0 ? copy : kv_result_error(request.op, rc, c->last_error);
 }

@@ -1,0 +1,197 @@
+/* client/kvctl.h - kvctl inside: arguments, the client, what goes out.
+ *
+ * kvctl is a user of libkv like any other. Results go to stdout, everything else to
+ * stderr in one line that names the next command. Its exit status says what is known:
+ * see enum ctl_exit.
+ *
+ * Needs:    client/kv.h, raft/base/arena.h, jansson.
+ * Used by:  client/kvctl*.c.
+ * Threads:  one.
+ */
+#ifndef KV_CLIENT_KVCTL_H
+#define KV_CLIENT_KVCTL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/kv.h"
+#include "raft/base/arena.h"
+#include "raft/base/check.h"
+
+enum ctl_exit {
+    CTL_OK = 0,
+    CTL_NO = 1,      /* Not found, or the condition is false. */
+    CTL_USAGE = 2,   /* Wrong arguments. */
+    CTL_CONNECT = 3, /* No endpoint can be reached. */
+    CTL_REFUSED = 4, /* Certainly not applied. */
+    CTL_UNKNOWN = 5, /* The outcome is unknown. */
+    CTL_AUTH = 6,
+    CTL_DATA = 7, /* Damaged data, an I/O error, out of memory. */
+};
+
+enum ctl_format {
+    CTL_SIMPLE,
+    CTL_JSON,
+    CTL_TABLE,
+};
+
+/* X(bit, long name, short name or 0, takes a value, help) */
+#define CTL_OPTION_MAP(X)                                                             \
+    X(ENDPOINTS, "endpoints", 0, true, "H:P,H:P,...  nodes to ask (KVCTL_ENDPOINTS)") \
+    X(TIMEOUT, "timeout", 0, true, "5s           for the whole command, 500ms, 2m")   \
+    X(OUTPUT, "output", 'o', true,                                                    \
+      "FORMAT       simple, json or table (KVCTL_OUTPUT)")                            \
+    X(HELP, "help", 'h', false, "")                                                   \
+    X(VERSION, "version", 0, false, "")                                               \
+    X(RAW, "raw", 0, false, "the bytes as they are, no newline behind them")          \
+    X(ABSENT, "absent", 0, false, "instead of EXPECTED: the key must not exist")      \
+    X(DELETE, "delete", 0, false, "instead of NEW: deletes the key")                  \
+    X(PREFIX, "prefix", 0, true, "P            all keys that begin with P")           \
+    X(LIMIT, "limit", 0, true, "N            at most N items")                        \
+    X(KEYS_ONLY, "keys-only", 0, false, "without the values")                         \
+    X(STALE, "stale", 0, false, "whatever the asked node has, maybe old")
+
+enum ctl_option {
+#define CTL_OPTION_ENUM(bit, name, letter, has_value, help) CTL_OPT_##bit,
+    CTL_OPTION_MAP(CTL_OPTION_ENUM)
+#undef CTL_OPTION_ENUM
+    CTL_OPTIONS_COUNT,
+};
+
+#define CTL_BIT(bit) (1u << CTL_OPT_##bit)
+
+enum {
+    CTL_WORDS_MAX = 8,
+    CTL_FAILURES_MAX = 1024,
+    CTL_COLUMNS_MAX = 10,
+};
+
+struct ctl;
+
+struct ctl_command {
+    const char *name;
+    const char *words; /* What the usage line says behind the name. */
+    const char *help;  /* One line. */
+    const char *more;  /* Examples and details, with newlines. */
+    uint32_t options;  /* CTL_BIT() of those that it has besides the global ones. */
+    int words_min;
+    int words_max;
+    int (*run)(struct ctl *ctl); /* Returns an enum ctl_exit. */
+};
+
+/* One run of kvctl. */
+struct ctl {
+    const struct ctl_command *command;
+    const char *words[CTL_WORDS_MAX]; /* Behind the command. */
+    int words_count;
+    uint32_t given;                        /* CTL_BIT() of the options given. */
+    const char *values[CTL_OPTIONS_COUNT]; /* Theirs. */
+    enum ctl_format format;
+    uint32_t timeout_ms;
+    uint32_t limit;
+    const char *endpoints;
+    const char *endpoints_from;      /* Where they were found, for messages. */
+    struct kv_client *client;        /* Opened by ctl_open(). */
+    struct arena arena;              /* Texts and tables, until the end. */
+    char failures[CTL_FAILURES_MAX]; /* "h:p (connection refused), ..." */
+};
+
+struct ctl_table {
+    struct ctl *ctl;
+    int columns;
+    uint32_t rows_count;
+    uint32_t rows_max;
+    const char **cells; /* (rows_max + 1) * columns; row 0 is the head. */
+};
+
+/* ---- kvctl_run.c ---- */
+
+/* All of kvctl; returns its exit status. */
+int ctl_run(int argc, char **argv);
+
+/* ---- kvctl_args.c ---- */
+
+/* Reads the command line. Returns CTL_OK, or what to exit with after a message. */
+int ctl_args_parse(struct ctl *ctl, int argc, char **argv);
+
+static inline bool ctl_has(const struct ctl *ctl, enum ctl_option option)
+{
+    return (ctl->given & (1u << option)) != 0;
+}
+
+/* The commands, ended by one without a name; by name, or NULL. */
+extern const struct ctl_command ctl_commands[];
+const struct ctl_command *ctl_command_find(const char *name);
+
+/* Edits (insert, delete, replace, swap neighbours) that turn one word into the other. */
+int ctl_distance(const char *a, const char *b);
+
+/* ---- kvctl_help.c ---- */
+
+int ctl_help(struct ctl *ctl);
+void ctl_help_print(const struct ctl_command *command);
+int ctl_version(struct ctl *ctl);
+
+/* ---- kvctl_call.c ---- */
+
+/* Prints "kvctl: ..." to stderr; returns `status`. */
+int ctl_fail(int status, const char *format, ...) KV_PRINTF(2, 3);
+
+/* Finds the endpoints and opens the client. Returns CTL_OK or an exit status. */
+int ctl_open(struct ctl *ctl);
+
+/* Carries out a request. Returns CTL_OK and the result, or an exit status after a
+ * message. The result is the caller's to free. */
+int ctl_call(struct ctl *ctl, struct kv_request request,
+             const struct kv_result **out_result);
+
+/* The exit status of a failed result, and its message. */
+int ctl_result_fail(struct ctl *ctl, const struct kv_result *result);
+
+/* Finds the file of endpoints beside build/ or below the current folder; NULL when
+ * there is none. The text is in the arena. */
+const char *ctl_endpoints_find(struct ctl *ctl);
+
+/* ---- kvctl_out.c ---- */
+
+/* printf into the arena; ends the process' work with "" when there is no memory. */
+const char *ctl_text(struct ctl *ctl, const char *format, ...) KV_PRINTF(2, 3);
+
+/* The bytes with everything unprintable as \xNN, valid UTF-8 kept. In the arena. */
+const char *ctl_escape(struct ctl *ctl, struct kv_view bytes);
+
+/* The same, straight to stdout. */
+void ctl_print_escaped(struct kv_view bytes);
+
+/* Sets NAME to a string where the bytes are UTF-8, NAME_b64 to base64 otherwise. */
+void ctl_json_bytes(json_t *object, const char *name, struct kv_view bytes);
+void ctl_json_set(json_t *object, const char *name, json_t *value);
+json_t *ctl_json_at(const struct kv_at *at);
+
+/* Prints one line of JSON and drops the object. */
+void ctl_json_print(json_t *object);
+
+/* A table with these heads; rows in the arena. */
+void ctl_table_begin(struct ctl_table *t, struct ctl *ctl, uint32_t rows_max,
+                     const char *const *heads, int columns);
+/* Adds a row; beyond rows_max it is left out. */
+void ctl_table_row(struct ctl_table *t, const char *const *cells);
+/* In columns, or with -o table in a frame. */
+void ctl_table_print(const struct ctl_table *t);
+
+/* Flushes stdout. Returns `status`, or CTL_DATA when it could not be written. */
+int ctl_flush(int status);
+
+/* ---- kvctl_kv.c and kvctl_cluster.c: the commands ---- */
+
+int ctl_put(struct ctl *ctl);
+int ctl_get(struct ctl *ctl);
+int ctl_del(struct ctl *ctl);
+int ctl_cas(struct ctl *ctl);
+int ctl_incr(struct ctl *ctl);
+int ctl_range(struct ctl *ctl);
+int ctl_status(struct ctl *ctl);
+int ctl_ring(struct ctl *ctl);
+
+#endif

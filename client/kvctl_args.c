@@ -1,0 +1,355 @@
+/* client/kvctl_args.c - the command line: commands, options before or behind them,
+ * and "did you mean". */
+#include "client/kvctl.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    TIMEOUT_MS_DEFAULT = 5000,
+    TIMEOUT_MS_MAX = 7 * 24 * 3600 * 1000,
+    WORD_MAX = 32,  /* Longer words are no typos of ours. */
+    TYPO_EDITS = 2, /* So many edits still are. */
+};
+
+static const struct option_row {
+    const char *name;
+    const char *help;
+    char letter;
+    bool has_value;
+} option_rows[CTL_OPTIONS_COUNT] = {
+#define CTL_OPTION_ROW(bit, name, letter, has_value, help) \
+    [CTL_OPT_##bit] = {name, help, letter, has_value},
+    CTL_OPTION_MAP(CTL_OPTION_ROW)
+#undef CTL_OPTION_ROW
+};
+
+static const uint32_t options_global = CTL_BIT(ENDPOINTS) | CTL_BIT(TIMEOUT) |
+                                       CTL_BIT(OUTPUT) | CTL_BIT(HELP) |
+                                       CTL_BIT(VERSION);
+
+const struct ctl_command ctl_commands[] = {
+    {"put", "KEY VALUE|-", "set a key",
+     "  kvctl put greeting hello\n"
+     "  kvctl put config - < file      the value comes from stdin, any bytes\n"
+     "  kvctl put -- KEY --VALUE       -- ends the options\n",
+     0, 2, 2, ctl_put},
+    {"get", "KEY", "print the value of a key",
+     "  kvctl get greeting\n"
+     "  kvctl get --raw blob > file    exactly the bytes, no newline\n"
+     "Exit status 1 when there is no such key.\n",
+     CTL_BIT(RAW) | CTL_BIT(STALE), 1, 1, ctl_get},
+    {"del", "KEY", "delete a key",
+     "  kvctl del greeting\n"
+     "Exit status 1 when there was no such key.\n",
+     0, 1, 1, ctl_del},
+    {"cas", "KEY EXPECTED NEW", "set a key if it holds the expected value",
+     "  kvctl cas greeting hello hi\n"
+     "  kvctl cas --absent greeting hello    only if there is no such key\n"
+     "  kvctl cas --delete greeting hello    deletes it if it holds hello\n"
+     "EXPECTED or NEW may be - for stdin. Exit status 1 when it held something else.\n",
+     CTL_BIT(ABSENT) | CTL_BIT(DELETE), 2, 3, ctl_cas},
+    {"incr", "KEY [DELTA]", "add to a number, print the sum",
+     "  kvctl incr counter\n"
+     "  kvctl incr counter -5\n"
+     "A key that does not exist counts as 0.\n",
+     0, 1, 2, ctl_incr},
+    {"range", "[BEGIN [END]]", "list keys in order, END not included",
+     "  kvctl range\n"
+     "  kvctl range a b --limit 10\n"
+     "  kvctl range --prefix user/\n"
+     "Prints KEY, a tab, VALUE; unprintable bytes as \\xNN unless --raw.\n",
+     CTL_BIT(PREFIX) | CTL_BIT(LIMIT) | CTL_BIT(KEYS_ONLY) | CTL_BIT(RAW) |
+         CTL_BIT(STALE),
+     0, 2, ctl_range},
+    {"status", "", "show nodes and groups",
+     "  kvctl status\n"
+     "  kvctl status -o json\n"
+     "Exit status 1 when a node does not answer or a group has no leader.\n",
+     0, 0, 0, ctl_status},
+    {"ring", "[KEY]", "show where keys live",
+     "  kvctl ring             each group's share of the ring\n"
+     "  kvctl ring greeting    slot, group and replicas of a key\n",
+     0, 0, 1, ctl_ring},
+    {"help", "[COMMAND]", "show this, or more on a command", "", 0, 0, 1, ctl_help},
+    {"version", "", "print the version", "", 0, 0, 0, ctl_version},
+    {NULL, NULL, NULL, NULL, 0, 0, 0, NULL},
+};
+
+/* ---- did you mean ---- */
+
+int ctl_distance(const char *a, const char *b)
+{
+    int d[WORD_MAX + 1][WORD_MAX + 1];
+    int la = (int)strnlen(a, WORD_MAX + 1);
+    int lb = (int)strnlen(b, WORD_MAX + 1);
+
+    if (la > WORD_MAX || lb > WORD_MAX) {
+        return INT_MAX;
+    }
+    for (int i = 0; i <= la; i++) {
+        d[i][0] = i;
+    }
+    for (int j = 0; j <= lb; j++) {
+        d[0][j] = j;
+    }
+    for (int i = 1; i <= la; i++) {
+        for (int j = 1; j <= lb; j++) {
+            int cost = a[i - 1] != b[j - 1];
+
+            d[i][j] = KV_MIN(d[i - 1][j] + 1, d[i][j - 1] + 1);
+            d[i][j] = KV_MIN(d[i][j], d[i - 1][j - 1] + cost);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+                d[i][j] = KV_MIN(d[i][j], d[i - 2][j - 2] + 1);
+            }
+        }
+    }
+    return d[la][lb];
+}
+
+/* Keeps the name if it is nearer to the word than *best. */
+static void nearer(const char *word, const char *name, int *best, const char **out)
+{
+    int edits = ctl_distance(word, name);
+
+    if (edits <= TYPO_EDITS && edits < *best && edits < (int)strlen(name)) {
+        *best = edits;
+        *out = name;
+    }
+}
+
+const struct ctl_command *ctl_command_find(const char *name)
+{
+    for (const struct ctl_command *c = ctl_commands; c->name != NULL; c++) {
+        if (strcmp(c->name, name) == 0) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+static int unknown_command(const char *word)
+{
+    const char *meant = NULL;
+    int best = INT_MAX;
+
+    for (const struct ctl_command *c = ctl_commands; c->name != NULL; c++) {
+        nearer(word, c->name, &best, &meant);
+    }
+    if (meant != NULL) {
+        return ctl_fail(CTL_USAGE, "unknown command \"%s\"; did you mean: kvctl %s",
+                        word, meant);
+    }
+    return ctl_fail(CTL_USAGE, "unknown command \"%s\"; see: kvctl help", word);
+}
+
+/* `name` has len bytes, without the dashes. */
+static int unknown_option(const char *name, size_t len)
+{
+    char word[WORD_MAX + 1] = "";
+    const char *meant = NULL;
+    int best = INT_MAX;
+
+    (void)snprintf(word, sizeof word, "%.*s", (int)KV_MIN(len, WORD_MAX), name);
+    for (int i = 0; i < CTL_OPTIONS_COUNT; i++) {
+        nearer(word, option_rows[i].name, &best, &meant);
+    }
+    if (meant != NULL) {
+        return ctl_fail(CTL_USAGE, "unknown option --%s; did you mean: --%s", word,
+                        meant);
+    }
+    return ctl_fail(CTL_USAGE,
+                    "unknown option --%s; see: kvctl help (-- ends the options)", word);
+}
+
+/* ---- values of options ---- */
+
+/* "5s", "500ms", "2m", "1.5s", "3" (seconds). Returns 0 when it is no time. */
+static uint32_t time_parse(const char *text)
+{
+    char *end = NULL;
+    double value = strtod(text, &end);
+    double unit_ms = 0;
+
+    if (end == text || text[0] == '-') {
+        return 0;
+    }
+    if (strcmp(end, "ms") == 0) {
+        unit_ms = 1;
+    } else if (strcmp(end, "s") == 0 || *end == '\0') {
+        unit_ms = 1000;
+    } else if (strcmp(end, "m") == 0) {
+        unit_ms = 60 * 1000;
+    }
+    value *= unit_ms;
+    return value >= 1 && value <= TIMEOUT_MS_MAX ? (uint32_t)value : 0;
+}
+
+static int format_parse(struct ctl *ctl, const char *text, const char *from)
+{
+    if (strcmp(text, "simple") == 0) {
+        ctl->format = CTL_SIMPLE;
+    } else if (strcmp(text, "json") == 0) {
+        ctl->format = CTL_JSON;
+    } else if (strcmp(text, "table") == 0) {
+        ctl->format = CTL_TABLE;
+    } else {
+        return ctl_fail(CTL_USAGE, "%s \"%s\" is not one of: simple, json, table", from,
+                        text);
+    }
+    return CTL_OK;
+}
+
+/* Checks what was given and takes the environment where nothing was. */
+static int values_check(struct ctl *ctl)
+{
+    const char *env = getenv("KVCTL_OUTPUT");
+    const char *text;
+    char *end = NULL;
+    long limit;
+    int status = CTL_OK;
+
+    if (ctl_has(ctl, CTL_OPT_OUTPUT)) {
+        status = format_parse(ctl, ctl->values[CTL_OPT_OUTPUT], "the output format");
+    } else if (env != NULL && env[0] != '\0') {
+        status = format_parse(ctl, env, "KVCTL_OUTPUT");
+    }
+    if (status != CTL_OK) {
+        return status;
+    }
+    ctl->timeout_ms = TIMEOUT_MS_DEFAULT;
+    if (ctl_has(ctl, CTL_OPT_TIMEOUT)) {
+        ctl->timeout_ms = time_parse(ctl->values[CTL_OPT_TIMEOUT]);
+    }
+    if (ctl->timeout_ms == 0) {
+        return ctl_fail(CTL_USAGE, "\"%s\" is not a time; write it like: --timeout 5s",
+                        ctl->values[CTL_OPT_TIMEOUT]);
+    }
+    if (ctl_has(ctl, CTL_OPT_LIMIT)) {
+        text = ctl->values[CTL_OPT_LIMIT];
+        limit = strtol(text, &end, 10);
+        if (end == text || *end != '\0' || limit < 1 || limit > INT_MAX) {
+            return ctl_fail(
+                CTL_USAGE, "\"%s\" is not a number of items; write it like: --limit 10",
+                text);
+        }
+        ctl->limit = (uint32_t)limit;
+    }
+    return CTL_OK;
+}
+
+/* ---- the line ---- */
+
+/* An option at argv[*at]; its value may be the next argument. */
+static int option_parse(struct ctl *ctl, int argc, char **argv, int *at)
+{
+    const char *text = argv[*at];
+    bool is_long = text[1] == '-';
+    const char *name = text + (is_long ? 2 : 1);
+    size_t len = is_long ? strcspn(name, "=") : 1;
+    int found = -1;
+
+    for (int i = 0; i < CTL_OPTIONS_COUNT; i++) {
+        const struct option_row *row = &option_rows[i];
+
+        if (is_long ? strlen(row->name) == len && memcmp(row->name, name, len) == 0
+                    : row->letter == name[0]) {
+            found = i;
+        }
+    }
+    if (found < 0) {
+        return is_long ? unknown_option(name, len)
+                       : ctl_fail(CTL_USAGE,
+                                  "unknown option %s; see: kvctl help (-- ends the "
+                                  "options)",
+                                  text);
+    }
+    ctl->given |= 1u << found;
+    if (!option_rows[found].has_value) {
+        return name[len] == '\0' ? CTL_OK
+                                 : ctl_fail(CTL_USAGE, "option --%s takes no value",
+                                            option_rows[found].name);
+    }
+    if (name[len] != '\0') {
+        ctl->values[found] = name + len + (is_long || name[len] == '=' ? 1 : 0);
+        return CTL_OK;
+    }
+    if (*at + 1 == argc) {
+        return ctl_fail(CTL_USAGE, "option --%s needs a value; see: kvctl help",
+                        option_rows[found].name);
+    }
+    ctl->values[found] = argv[++*at];
+    return CTL_OK;
+}
+
+/* A lone dash is stdin, a dash and a digit a number. */
+static bool is_option(const char *text)
+{
+    return text[0] == '-' && text[1] != '\0' && !(text[1] >= '0' && text[1] <= '9');
+}
+
+static int command_check(struct ctl *ctl)
+{
+    const struct ctl_command *command = ctl->command;
+    uint32_t foreign = ctl->given & ~(options_global | command->options);
+
+    for (int i = 0; foreign != 0 && i < CTL_OPTIONS_COUNT; i++) {
+        if ((foreign & (1u << i)) != 0) {
+            return ctl_fail(CTL_USAGE, "%s has no option --%s; see: kvctl help %s",
+                            command->name, option_rows[i].name, command->name);
+        }
+    }
+    if (ctl->words_count < command->words_min ||
+        ctl->words_count > command->words_max) {
+        return ctl_fail(CTL_USAGE, "%s; usage: kvctl %s%s%s",
+                        ctl->words_count < command->words_min ? "an argument is missing"
+                                                              : "too many arguments",
+                        command->name, command->words[0] != '\0' ? " " : "",
+                        command->words);
+    }
+    return CTL_OK;
+}
+
+int ctl_args_parse(struct ctl *ctl, int argc, char **argv)
+{
+    const char *name = NULL;
+    bool is_ended = false;
+    int status;
+
+    for (int i = 1; i < argc; i++) {
+        if (!is_ended && strcmp(argv[i], "--") == 0) {
+            is_ended = true;
+        } else if (!is_ended && is_option(argv[i])) {
+            status = option_parse(ctl, argc, argv, &i);
+            if (status != CTL_OK) {
+                return status;
+            }
+        } else if (name == NULL) {
+            name = argv[i];
+        } else if (ctl->words_count == CTL_WORDS_MAX) {
+            return ctl_fail(CTL_USAGE, "too many arguments; see: kvctl help %s", name);
+        } else {
+            ctl->words[ctl->words_count++] = argv[i];
+        }
+    }
+    if (ctl_has(ctl, CTL_OPT_VERSION)) {
+        name = "version";
+        ctl->words_count = 0;
+    } else if (name == NULL && !ctl_has(ctl, CTL_OPT_HELP)) {
+        ctl_help_print(NULL);
+        return ctl_fail(CTL_USAGE, "a command is missing; begin with: kvctl status");
+    }
+    ctl->command = name == NULL ? NULL : ctl_command_find(name);
+    if (name != NULL && ctl->command == NULL) {
+        return unknown_command(name);
+    }
+    if (ctl_has(ctl, CTL_OPT_HELP)) {
+        ctl->words[0] = name;
+        ctl->words_count = name != NULL;
+        ctl->command = ctl_command_find("help");
+        return CTL_OK;
+    }
+    status = command_check(ctl);
+    return status == CTL_OK ? values_check(ctl) : status;
+}

@@ -1,0 +1,215 @@
+/* client/kvctl_call.c - kvctl and the cluster: endpoints, one client, errors as lines. */
+#include "client/kvctl.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    ENDPOINTS_FILE_MAX = 4096,
+    PATH_BYTES_MAX = 4096,
+    CONNECT_MS = 1000,
+};
+
+int ctl_fail(int status, const char *format, ...)
+{
+    va_list args;
+
+    (void)fflush(stdout);
+    (void)fputs("kvctl: ", stderr);
+    va_start(args, format);
+    (void)vfprintf(stderr, format, args);
+    va_end(args);
+    (void)fputc('\n', stderr);
+    return status;
+}
+
+/* ---- endpoints ---- */
+
+/* Reads a file of endpoints as one line with commas; NULL when it is not there. */
+static const char *endpoints_read(struct ctl *ctl, const char *path)
+{
+    FILE *file = fopen(path, "re");
+    char *text;
+    size_t len;
+
+    if (file == NULL) {
+        return NULL;
+    }
+    text = arena_zalloc(&ctl->arena, ENDPOINTS_FILE_MAX + 1);
+    len = text == NULL ? 0 : fread(text, 1, ENDPOINTS_FILE_MAX, file);
+    (void)fclose(file);
+    while (len > 0 && (uint8_t)text[len - 1] <= ' ') {
+        text[--len] = '\0';
+    }
+    if (len == 0) {
+        return NULL;
+    }
+    ctl->endpoints_from = ctl_text(ctl, "%s", path);
+    return text;
+}
+
+const char *ctl_endpoints_find(struct ctl *ctl)
+{
+    char path[PATH_BYTES_MAX];
+    const char *found = NULL;
+    ssize_t len = readlink("/proc/self/exe", path, sizeof path - 32);
+    char *slash;
+
+    if (len > 0) {
+        path[len] = '\0';
+        slash = strrchr(path, '/');
+        if (slash != NULL) {
+            memcpy(slash, "/../cluster/endpoints", sizeof "/../cluster/endpoints");
+            found = endpoints_read(ctl, path);
+        }
+    }
+    return found != NULL ? found : endpoints_read(ctl, "cluster/endpoints");
+}
+
+/* ---- the client ---- */
+
+/* Collects "h:p (cause)" of each endpoint that could not be reached. */
+static void on_log(void *ctx, enum kv_log_level level, const char *line)
+{
+    struct ctl *ctl = ctx;
+    size_t used = strlen(ctl->failures);
+    const char *colon = strstr(line, ": ");
+    int name_len;
+
+    if (level != KV_LOG_WARN || colon == NULL) {
+        return;
+    }
+    name_len = (int)(colon - line) + 1; /* With the colon, so that :741 is not :7410. */
+    if (memmem(ctl->failures, used, line, (size_t)name_len - 1) != NULL) {
+        return;
+    }
+    (void)snprintf(ctl->failures + used, sizeof ctl->failures - used, "%s%.*s (%s)",
+                   used > 0 ? ", " : "", name_len - 1, line, colon + 2);
+}
+
+int ctl_open(struct ctl *ctl)
+{
+    const char *env = getenv("KVCTL_ENDPOINTS");
+    struct kv_options options;
+    int rc;
+
+    if (ctl_has(ctl, CTL_OPT_ENDPOINTS)) {
+        ctl->endpoints = ctl->values[CTL_OPT_ENDPOINTS];
+        ctl->endpoints_from = "--endpoints";
+    } else if (env != NULL && env[0] != '\0') {
+        ctl->endpoints = env;
+        ctl->endpoints_from = "KVCTL_ENDPOINTS";
+    } else {
+        ctl->endpoints = ctl_endpoints_find(ctl);
+    }
+    if (ctl->endpoints == NULL) {
+        return ctl_fail(CTL_CONNECT,
+                        "no endpoints: there is no cluster/endpoints. Start "
+                        "a cluster with: make up, or name its nodes with: "
+                        "--endpoints HOST:PORT,...");
+    }
+    kv_options_init(&options);
+    options.endpoints = ctl->endpoints;
+    options.deadline_ms = ctl->timeout_ms;
+    options.connect_ms = KV_MIN(ctl->timeout_ms, CONNECT_MS);
+    options.connect_rounds = 1;
+    options.routing = KV_ROUTE_ENDPOINTS;
+    options.log = on_log;
+    options.log_ctx = ctl;
+    rc = kv_new(&options, &ctl->client);
+    if (rc == KV_ERR_INVALID) {
+        return ctl_fail(CTL_USAGE,
+                        "\"%s\" (%s) is not a list of endpoints; write it like: "
+                        "--endpoints 127.0.0.1:7410,127.0.0.1:7420",
+                        ctl->endpoints, ctl->endpoints_from);
+    }
+    if (rc != 0) {
+        return ctl_fail(CTL_DATA, "%s", kv_strerror(rc));
+    }
+    return CTL_OK;
+}
+
+/* ---- calls ---- */
+
+/* Which exit status an error is. */
+static int status_of(const struct kv_result *result)
+{
+    if (result->outcome == KV_UNKNOWN) {
+        return CTL_UNKNOWN;
+    }
+    switch (result->error) {
+    case KV_ERR_CONNECT:
+        return CTL_CONNECT;
+    case KV_ERR_INVALID:
+        return CTL_USAGE;
+    case KV_ERR_DENIED:
+        return CTL_AUTH;
+    case KV_ERR_DAMAGED:
+    case KV_ERR_IO:
+    case KV_ERR_PROTOCOL:
+    case KV_ERR_NO_MEMORY:
+        return CTL_DATA;
+    default:
+        return result->sendings == 0 && result->error == KV_ERR_TOO_LARGE ? CTL_USAGE
+                                                                          : CTL_REFUSED;
+    }
+}
+
+int ctl_result_fail(struct ctl *ctl, const struct kv_result *result)
+{
+    int status = status_of(result);
+    const char *next = "";
+
+    switch (status) {
+    case CTL_CONNECT:
+        return ctl_fail(status,
+                        "cannot reach any endpoint: %s. Is the cluster up? Try: "
+                        "make up",
+                        ctl->failures[0] != '\0' ? ctl->failures : ctl->endpoints);
+    case CTL_UNKNOWN:
+        next = result->op == KV_OP_PUT || result->op == KV_OP_DEL ||
+                       result->op == KV_OP_CAS || result->op == KV_OP_INCR
+                   ? ". Try: kvctl get"
+                   : "";
+        break;
+    case CTL_REFUSED:
+        next = result->error == KV_ERR_BAD_REQUEST ||
+                       result->error == KV_ERR_OVERFLOW ||
+                       result->error == KV_ERR_TOO_LARGE
+                   ? ""
+                   : ". Try: kvctl status";
+        break;
+    case CTL_USAGE:
+        next = ". See: kvctl help";
+        break;
+    default:
+        break;
+    }
+    return ctl_fail(status, "%s%s%s%s", result->text, next,
+                    next[0] != '\0' && status == CTL_UNKNOWN ? " " : "",
+                    status == CTL_UNKNOWN && next[0] != '\0' ? ctl->words[0] : "");
+}
+
+int ctl_call(struct ctl *ctl, struct kv_request request,
+             const struct kv_result **out_result)
+{
+    const struct kv_result *result;
+    int status = ctl->client == NULL ? ctl_open(ctl) : CTL_OK;
+
+    if (status != CTL_OK) {
+        return status;
+    }
+    if (ctl_has(ctl, CTL_OPT_STALE)) {
+        request.level = KV_LEVEL_STALE;
+    }
+    result = kv_wait(ctl->client, request);
+    if (result->error != 0) {
+        status = ctl_result_fail(ctl, result);
+        kv_result_free(result);
+        return status;
+    }
+    *out_result = result;
+    return CTL_OK;
+}
