@@ -42,7 +42,9 @@ void conns_free(struct conns *cs);
 bool conn_open(struct node *n, uint64_t id);
 void conn_data(struct node *n, uint64_t id, const uint8_t *data, size_t len);
 void conn_closed(struct node *n, uint64_t id);
-/* Turn end: sends what was answered, goes on reading where there is room again. */
+/* Turn end, first: goes on with those that have room again. */
+void conns_resume(struct node *n);
+/* Turn end, last: sends what was answered. */
 void conns_flush(struct node *n);
 /* Closes what is too slow, looks after paused ones. */
 void conns_tick(struct node *n);

@@ -21,7 +21,8 @@
 #include "storage/store.h"
 
 enum {
-    NODE_META_GROUP = 0
+    NODE_META_GROUP = 0,
+    NODE_DEADLINE_MS_MAX = 60 * 1000, /* Of any request. */
 };
 
 /* One node of --initial-cluster. */
@@ -70,6 +71,7 @@ struct balance;
 struct metrics;
 struct ranges;
 struct timers;
+struct upkeep;
 
 enum {
     NODE_MAGIC = 0x4e4f4445,
@@ -98,20 +100,22 @@ struct node {
     struct meta *meta;       /* server/meta.c: forming the cluster, map changes */
     struct balance *balance; /* server/balance.c */
     struct metrics *metrics; /* server/metrics.c */
+    struct upkeep *upkeep;   /* server/upkeep.c: sweeping and scrubbing */
     struct ranges *ranges;   /* server/range.c */
     struct timers *timers;   /* server/timers.c: deadlines of the groups */
     struct request_pool *requests;
     struct rpc_decoder decoder; /* For the message at hand. */
 
     uint64_t touched[NODE_GROUP_WORDS]; /* Groups that had an event this turn. */
+    uint64_t flushed[NODE_GROUP_WORDS]; /* Groups whose deadlines are to be asked. */
     uint64_t waiting[NODE_GROUP_WORDS]; /* Groups that hold requests with deadlines. */
     uint64_t expire_next_ms;            /* When their deadlines are looked at. */
     uint64_t start_ms;                  /* Of this process, for its age. */
-    bool in_turn_end;                   /* node_turn_end() is on the stack. */
-    uint32_t node_jobs;                 /* Disk jobs of the node under way. */
+    uint64_t stop_next_ms;              /* STOPPING: when to hand over again. */
+    bool decoder_open;
+    bool in_turn_end; /* node_turn_end() is on the stack. */
 
     uint32_t leader_hints[1024 + 1]; /* Node that was last said to lead a group; 0. */
-    uint64_t scrub_next_ms;
     char waiting_for[160]; /* What a starting node waits for; "" when nothing. */
 };
 
@@ -145,10 +149,6 @@ static inline void node_group_touch(struct node *n, group_id id)
 {
     n->touched[id / 64] |= (uint64_t)1 << (id % 64);
 }
-
-/* A job of the node itself is done (IDENTITY, SWEEP, SCRUB): disk_done() hands it back
- * here, as it hands others to group_on_job(). */
-void node_on_job(struct node *n, struct disk_job *job);
 
 /* Logs through the environment, printf-like. */
 void node_log(struct node *n, enum log_level level, const char *format, ...)

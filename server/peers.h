@@ -89,6 +89,7 @@ struct peers_stats {
     uint64_t frames_in, frames_out, bytes_in, bytes_out;
     uint64_t messages_in, messages_out; /* Raft messages. */
     uint64_t messages_dropped;          /* Not sent: no link or full queue. */
+    uint64_t messages_strange;          /* Received for groups that are not here. */
     uint64_t refused;                   /* HELLOs that were refused. */
     uint64_t closed_protocol;           /* Links closed for broken frames. */
     uint64_t queued_bytes;

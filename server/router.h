@@ -35,9 +35,10 @@ void router_free(struct router *r);
 /* Another node answered a forward: relays it, or tries again. */
 void router_forward_done(struct node *n, uint32_t from_node, uint64_t forward_id,
                          struct kv_bytes tail);
-/* The link to `node` is lost: forwards from `first_id` on were not even sent (0: all
- * were); the others have an unknown outcome. */
-void router_link_lost(struct node *n, uint32_t node, uint64_t first_unsent_id);
+/* The link to `node` is lost: whether it did what it was sent is unknown. */
+void router_link_lost(struct node *n, uint32_t node);
+/* Forwards to `node` from `first_id` on were never sent: they certainly did nothing. */
+void router_forward_unsent(struct node *n, uint32_t node, uint64_t first_id);
 /* A node says who leads a group. */
 void router_hint(struct node *n, group_id group, uint32_t leader, raft_term term);
 /* The group's leader may be known now: what waits is routed again at the turn's end. */

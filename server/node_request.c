@@ -1,0 +1,224 @@
+/* server/node_request.c - decodes a request, answers what needs no group, routes the rest.
+ */
+#include "raft/base/err.h"
+#include "rpc/slot.h"
+#include "server/conn.h"
+#include "server/meta.h"
+#include "server/node_parts.h"
+#include "server/range.h"
+#include "server/reply.h"
+#include "server/router.h"
+
+enum {
+    /* Levels of reads that this version serves. */
+    NODE_LEVELS = 1u << RPC_LINEARIZABLE,
+};
+
+/* ---- answers without a group ---- */
+
+void node_reply_encoded(struct request *req, struct buf *b)
+{
+    struct kv_bytes tail;
+    uint32_t msgid;
+
+    if (b->error != 0 || rpc_response_split(buf_bytes(b), &msgid, &tail) != 0) {
+        reply_error(req, KV_EBUSY, "no memory for the reply");
+    } else {
+        reply_tail(req, tail);
+    }
+}
+
+static struct rpc_at node_at(const struct node *n)
+{
+    return (struct rpc_at){.node = n->config.id, .level = RPC_LINEARIZABLE};
+}
+
+static void request_hello(struct node *n, struct request *req)
+{
+    struct rpc_at at = node_at(n);
+    struct rpc_hello hello = {
+        .server = kv_bytes_str("kvd"),
+        .version = kv_bytes_str(KV_VERSION_STRING),
+        .proto = RPC_PROTO,
+        .node = n->config.id,
+        .cluster = meta_cluster(n),
+        .time_ms = n->env->ops->wall_ms(n->env),
+    };
+    struct buf b;
+
+    buf_init(&b, 64 * 1024);
+    rpc_reply_hello(&b, 0, &at, &hello);
+    node_reply_encoded(req, &b);
+    buf_close(&b);
+}
+
+/* Voters as node ids: from the replica's own log, else from the map. */
+static void status_voters(const struct node *n, group_id id,
+                          struct rpc_group_status *out)
+{
+    const struct group *g = node_group(n, id);
+    const struct map_group *mg =
+        n->map_known ? map_group_find(&n->map, (uint16_t)id) : NULL;
+    uint32_t i;
+
+    if (g != NULL) {
+        const struct raft_config *c = group_config(g);
+
+        for (i = 0; i < c->voters_count && i < KV_ARRAY_COUNT(out->voters); i++) {
+            out->voters[out->voters_count++] = node_of_replica(n, id, c->voters[i]);
+        }
+        out->w = c->w != 0 ? c->w : c->voters_count / 2 + 1;
+    } else if (mg != NULL) {
+        for (i = 0; i < mg->replicas_count; i++) {
+            out->voters[out->voters_count++] = mg->replicas[i].node;
+        }
+        out->w = mg->w != 0 ? mg->w : (uint32_t)mg->replicas_count / 2 + 1;
+    }
+}
+
+void node_group_status(const struct node *n, group_id id, struct rpc_group_status *out)
+{
+    const struct group *g = node_group(n, id);
+    struct raft_status status;
+
+    *out = (struct rpc_group_status){.id = id, .leader = router_leader(n, id)};
+    if (g != NULL) {
+        group_raft_status(g, &status);
+        out->term = status.term;
+        out->commit = status.commit;
+        out->applied = status.applied;
+    }
+    status_voters(n, id, out);
+}
+
+static void request_status(struct node *n, struct request *req)
+{
+    struct rpc_at at = node_at(n);
+    struct rpc_group_status *groups;
+    uint32_t count = 0, i;
+    struct buf b;
+
+    groups = arena_alloc(&req->arena, (n->map.groups_count + 1) * sizeof(*groups));
+    if (groups == NULL) {
+        reply_error(req, KV_EBUSY, "no memory for the reply");
+        return;
+    }
+    for (i = 0; i < n->map.groups_count; i++) {
+        node_group_status(n, n->map.groups[i].id, &groups[count++]);
+    }
+    buf_init(&b, KV_RESPONSE_BYTES_MAX);
+    rpc_reply_status(&b, 0, &at, &n->map, groups, count);
+    node_reply_encoded(req, &b);
+    buf_close(&b);
+}
+
+static void request_map(struct node *n, struct request *req)
+{
+    struct rpc_at at = node_at(n);
+    uint32_t *leaders;
+    uint32_t i;
+    struct buf b;
+
+    leaders = arena_alloc(&req->arena, (n->map.groups_count + 1) * sizeof(*leaders));
+    if (leaders == NULL) {
+        reply_error(req, KV_EBUSY, "no memory for the reply");
+        return;
+    }
+    for (i = 0; i < n->map.groups_count; i++) {
+        leaders[i] = router_leader(n, n->map.groups[i].id);
+    }
+    buf_init(&b, KV_RESPONSE_BYTES_MAX);
+    rpc_reply_map(&b, 0, &at, &n->map, leaders);
+    node_reply_encoded(req, &b);
+    buf_close(&b);
+}
+
+/* ---- decoding and routing ---- */
+
+/* Reads the message. False: it was answered. */
+static bool request_decode(struct node *n, struct request *req)
+{
+    struct rpc_error error = {0};
+    int rc = rpc_request_decode(&n->decoder, req->message, &req->rpc, &error);
+
+    if (rc == 0) {
+        rc = rpc_options_refuse(&req->rpc.options, NODE_LEVELS, &error);
+    }
+    if (rc == KV_ENOMEM) {
+        reply_error(req, KV_EBUSY, "no memory to decode the request");
+    } else if (rc != 0) {
+        reply_error(req, rc == KV_EPROTO ? KV_EBADREQUEST : rc, "%s",
+                    error.text[0] != '\0' ? error.text : "not a request");
+    }
+    return rc == 0;
+}
+
+static void request_deadline(struct node *n, struct request *req)
+{
+    uint32_t ms = req->rpc.options.deadline_ms;
+
+    if (ms == 0) {
+        ms = n->config.request_deadline_ms;
+    }
+    ms = KV_MIN(ms, (uint32_t)NODE_DEADLINE_MS_MAX);
+    /* A forwarding node has said how much is left: never more than that. */
+    if (req->deadline_ms == 0 || n->now_ms + ms < req->deadline_ms) {
+        req->deadline_ms = n->now_ms + ms;
+    }
+}
+
+static void request_route(struct node *n, struct request *req)
+{
+    switch (req->rpc.method) {
+    case RPC_HELLO:
+        request_hello(n, req);
+        return;
+    case RPC_CLUSTER_STATUS:
+        request_status(n, req);
+        return;
+    case RPC_CLUSTER_MAP:
+        request_map(n, req);
+        return;
+    case RPC_KV_RANGE:
+        if (req->is_part) {
+            router_submit(n, req);
+        } else {
+            range_submit(n, req);
+        }
+        return;
+    case RPC_KV_GET:
+    case RPC_KV_PUT:
+    case RPC_KV_DEL:
+    case RPC_KV_CAS:
+    case RPC_KV_INCR:
+        req->slot = slot_of(req->rpc.key);
+        router_submit(n, req);
+        return;
+    default:
+        reply_error(req, KV_EBADREQUEST, "%s is not served by this version",
+                    rpc_method_name(req->rpc.method));
+        return;
+    }
+}
+
+void node_request(struct node *n, struct request *req)
+{
+    KV_ASSERT(req->phase == REQ_READING);
+    req->begin_us = n->env->ops->now_us(n->env);
+    if (!request_decode(n, req)) {
+        return;
+    }
+    req->is_write = rpc_method_is_write(req->rpc.method);
+    request_deadline(n, req);
+    if (req->is_part && req->rpc.method != RPC_KV_RANGE) {
+        reply_error(req, KV_EBADREQUEST, "only kv.range has parts");
+        return;
+    }
+    if (n->phase == NODE_STOPPING && req->origin == REQ_FROM_CONN &&
+        req->rpc.method >= RPC_KV_GET && req->rpc.method <= RPC_KV_RANGE) {
+        reply_error(req, KV_ENOLEADER, "node %u is stopping; ask another node",
+                    n->config.id);
+        return;
+    }
+    request_route(n, req);
+}
