@@ -320,6 +320,42 @@ void disk_submit(struct disk *d, struct disk_job *job)
     d->env->ops->disk_submit(d->env, job);
 }
 
+/* ---- space ---- */
+
+/* Looks at the store's space, not too often. */
+static void look_at_space(struct disk *d)
+{
+    struct store_stats st;
+    uint64_t now = d->node->now_ms;
+    bool full;
+
+    if (now < d->stats_next_ms) {
+        return;
+    }
+    d->stats_next_ms = now + DISK_STATS_MS;
+    memset(&st, 0, sizeof st);
+    d->store->ops->stats(d->store, &st);
+    full = st.log_full || st.state_full;
+    if (full != d->store_full) {
+        node_log(d->node, full ? LOG_ERROR : LOG_INFO,
+                 "disk %s log_bytes=%llu state_bytes=%llu",
+                 full ? "is=full writes=refused" : "is=free writes=accepted",
+                 (unsigned long long)st.log_bytes, (unsigned long long)st.state_bytes);
+    }
+    d->store_full = full;
+}
+
+static void set_no_space(struct disk *d, bool no_space)
+{
+    if (no_space != d->no_space) {
+        node_log(d->node, no_space ? LOG_ERROR : LOG_INFO, "disk log=%s",
+                 no_space ? "full writes=refused (free space on the volume of the data "
+                            "directory, or delete keys)"
+                          : "free writes=accepted");
+    }
+    d->no_space = no_space;
+}
+
 /* ---- handing out ---- */
 
 static size_t write_bytes(const struct disk_write *q)
@@ -425,7 +461,17 @@ void disk_flush(struct disk *d)
     bool all = !d->no_space || now >= d->retry_ms;
     uint32_t count;
 
-    if (d->in_flight || d->head == NULL || d->node->phase == NODE_HALTED) {
+    if (d->store_full) {
+        look_at_space(d); /* It may have healed without a job of ours. */
+    }
+    if (d->in_flight || d->node->phase == NODE_HALTED) {
+        return;
+    }
+    if (d->head == NULL) {
+        if (d->no_space && all) {
+            set_no_space(d,
+                         false); /* Nothing is left to try with: the next write is. */
+        }
         return;
     }
     if (!all && (now < d->urgent_ms || !flush_mark_urgent(d))) {
@@ -438,40 +484,6 @@ void disk_flush(struct disk *d)
 }
 
 /* ---- coming back ---- */
-
-/* Looks at the store's space, not too often. */
-static void look_at_space(struct disk *d)
-{
-    struct store_stats st;
-    uint64_t now = d->node->now_ms;
-    bool full;
-
-    if (now < d->stats_next_ms) {
-        return;
-    }
-    d->stats_next_ms = now + DISK_STATS_MS;
-    memset(&st, 0, sizeof st);
-    d->store->ops->stats(d->store, &st);
-    full = st.log_full || st.state_full;
-    if (full != d->store_full) {
-        node_log(d->node, full ? LOG_ERROR : LOG_INFO,
-                 "disk %s log_bytes=%llu state_bytes=%llu",
-                 full ? "is=full writes=refused" : "is=free writes=accepted",
-                 (unsigned long long)st.log_bytes, (unsigned long long)st.state_bytes);
-    }
-    d->store_full = full;
-}
-
-static void set_no_space(struct disk *d, bool no_space)
-{
-    if (no_space != d->no_space) {
-        node_log(d->node, no_space ? LOG_ERROR : LOG_INFO, "disk log=%s",
-                 no_space ? "full writes=refused (free space on the volume of the data "
-                            "directory, or delete keys)"
-                          : "free writes=accepted");
-    }
-    d->no_space = no_space;
-}
 
 /* A full disk: everything goes back to the front, in order. */
 static void log_job_requeue(struct disk *d)
@@ -578,10 +590,12 @@ bool disk_no_space(const struct disk *d)
 
 uint64_t disk_deadline_ms(const struct disk *d)
 {
-    if (!d->no_space || d->in_flight || d->head == NULL) {
-        return UINT64_MAX;
+    uint64_t at = d->store_full ? d->stats_next_ms : UINT64_MAX;
+
+    if (d->no_space && !d->in_flight) {
+        at = KV_MIN(at, d->retry_ms);
     }
-    return d->retry_ms;
+    return at;
 }
 
 void disk_stats_get(const struct disk *d, struct disk_stats *out)

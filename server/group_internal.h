@@ -31,7 +31,7 @@
 enum {
     GROUP_MAGIC = 0x47524f50,
     GROUP_QUEUED_MAX = 8192, /* Writes not yet proposed; more get BUSY. */
-    GROUP_RING_CAP = 8192,   /* Proposed and not yet applied indexes with requests. */
+    GROUP_RING_CAP = 4096,   /* Proposed and not yet applied indexes with requests. */
     GROUP_BATCH_BYTES_MAX = 4 * 1024 * 1024,      /* Of one PROPOSE event. */
     GROUP_UNDURABLE_BYTES_MAX = 32 * 1024 * 1024, /* Above it new writes get BUSY. */
     GROUP_READ_BATCHES = 128,     /* ReadIndex rounds asked for and not yet served. */
