@@ -102,7 +102,7 @@ void map_encode_nodes(struct buf *b, const struct map *m);
 KV_MUST_CHECK int map_decode(struct kv_bytes bytes, struct arena *scratch,
                              struct map *out);
 
-/* The same from the result of cluster.map, which has more keys: those are passed over. */
+/* The same from the result of cluster.map, whose other keys are passed over. */
 KV_MUST_CHECK int map_decode_reply(struct kv_bytes result, struct arena *scratch,
                                    struct map *out);
 

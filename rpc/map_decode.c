@@ -1,7 +1,7 @@
 /* rpc/map_decode.c - the map from bytes, strictly: stored state must not be guessed.
  *
- * All three kinds of maps in it (whole, node, group) are read alike: names are looked up
- * in a list, each must come exactly once.
+ * All three kinds of maps in it (whole, node, group) are read alike: names are looked
+ * up in a list, each must come exactly once.
  */
 #include "raft/base/err.h"
 #include "rpc/map.h"
@@ -9,7 +9,7 @@
 #include "rpc/text.h"
 #include "rpc/unpack.h"
 
-/* A position in `names`, by the key; `extra` lets unknown names pass (names_count then).
+/* A position in `names`, by the key; `extra` lets unknown names pass (names_count).
  * Returns KV_EPROTO for unknown or double ones. */
 static int field_of(const msgpack_object *key, const char *const *names,
                     uint32_t names_count, bool extra, uint32_t *io_seen)

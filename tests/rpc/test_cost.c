@@ -1,8 +1,8 @@
 /* tests/rpc/test_cost.c - what the codec costs per operation, printed in nanoseconds.
  *
- * A put may cost a node 10 us of CPU in all; the codec's share is measured here, with
- * `make MODE=release unit T=rpc/cost` for figures that mean something. The bounds are wide, so
- * that only work of another order (a copy, a malloc, a quadratic scan) breaks them.
+ * A put may cost a node 10 us of CPU in all; the codec's share is measured here. `make
+ * MODE=release unit T=rpc/cost` gives figures that mean something. The bounds are wide,
+ * so that only work of another order (a copy, a malloc, a quadratic scan) breaks them.
  */
 #include "tests/rpc/rpc_test.h"
 

@@ -73,12 +73,11 @@ static void scan_seeds(void **state)
     seed("scan", "nested_counts", 4, BYTES("\xdc\0\x20\xdc\0\x20\xdc\0\x20"));
     seed("scan", "request", 5, BYTES("\x94\x00\x01\xa6kv.get\x91\xc4\x01k"));
     seed("scan", "pipelined", 9, BYTES("\x94\x00\x01\xa1m\x90\x94\x00\x02\xa1m\x90"));
-    seed(
-        "scan", "all_types", 12,
-        BYTES(
-            "\xdc\0\x10\xc0\xc2\xc3\x7f\xe0\xcc\1\xcd\0\1\xce\0\0\0\1\xcf\0\0\0\0\0\0\0\1"
-            "\xd0\1\xd3\0\0\0\0\0\0\0\1\xca\0\0\0\0\xcb\0\0\0\0\0\0\0\0\xa1x\xd9\1x"
-            "\x81\xc4\1k\xde\0\1\1\2"));
+    seed("scan", "all_types", 12,
+         BYTES("\xdc\0\x10\xc0\xc2\xc3\x7f\xe0\xcc\1\xcd\0\1"
+               "\xce\0\0\0\1\xcf\0\0\0\0\0\0\0\1"
+               "\xd0\1\xd3\0\0\0\0\0\0\0\1\xca\0\0\0\0\xcb\0\0\0\0\0\0\0\0\xa1x\xd9\1x"
+               "\x81\xc4\1k\xde\0\1\1\2"));
 }
 
 static void request_seed(const char *name, struct rpc_request *q, struct buf *b)

@@ -88,6 +88,28 @@ static void writes_say_what_they_did(void **state)
     expect_text(*state, "[1, 4, nil, {" AT ", \"value\"=>-9, \"rev\"=>44}]");
 }
 
+/* docs/protocol.md prints these bytes. */
+static void the_documented_example_is_right(void **state)
+{
+    const struct rpc_at example = {.group = 3, .rev = 12, .term = 2, .node = 1};
+    struct rpc_request q;
+    struct buf *b = *state;
+
+    rpc_reply_put(b, 1, &example, 12);
+    test_assert_bytes(buf_bytes(b),
+                      BYTES("\x94\x01\x01\xc0\x82\xa2\x61\x74\x96\x03\x0c\x02\x01\xac"
+                            "\x6c\x69\x6e\x65\x61\x72\x69\x7a\x61\x62\x6c\x65\x00"
+                            "\xa3\x72\x65\x76\x0c"));
+    buf_reset(b);
+    rpc_request_init(&q, RPC_KV_PUT, 1);
+    q.key = BYTES("k");
+    q.value = BYTES("v");
+    rpc_request_encode(b, &q);
+    test_assert_bytes(buf_bytes(b),
+                      BYTES("\x94\x00\x01\xa6\x6b\x76\x2e\x70\x75\x74\x92\xc4"
+                            "\x01\x6b\xc4\x01\x76"));
+}
+
 static void range_has_one_at_per_group(void **state)
 {
     const struct rpc_at ats[] = {at, {.group = 4, .rev = 5, .term = 1, .node = 2}};
@@ -213,6 +235,7 @@ static const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     TEST(get_says_found_value_and_rev),
     TEST(writes_say_what_they_did),
+    TEST(the_documented_example_is_right),
     TEST(range_has_one_at_per_group),
     TEST(hello_names_the_cluster_in_hex),
     TEST(status_lists_nodes_and_groups),
