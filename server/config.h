@@ -75,7 +75,8 @@ KV_MUST_CHECK bool config_address_parse(const char *text, struct config_address 
 KV_MUST_CHECK int config_cluster_parse(const char *text, struct node_config *out,
                                        char *error, size_t error_bytes);
 
-/* Reads INI text of `len` bytes into `c`. name: of the file, for errors. */
+/* Reads INI text of `len` bytes, and a NUL behind them, into `c`.
+ * name  of the file, for errors. 0 or KV_EINVAL with `error`. */
 KV_MUST_CHECK int config_ini_parse(const char *text, size_t len, const char *name,
                                    struct config *c, char *error, size_t error_bytes);
 

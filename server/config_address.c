@@ -1,12 +1,11 @@
 /* server/config_address.c - addresses and the list of nodes, from text. */
 #include <arpa/inet.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "raft/base/err.h"
-#include "server/config.h"
+#include "server/config_keys.h"
 
 /* Reads a port of `len` digits, 1 to 65535. */
 static bool port_parse(const char *text, size_t len, uint16_t *out)
@@ -172,43 +171,39 @@ int config_cluster_parse(const char *text, struct node_config *out, char *error,
             continue;
         }
         if (!node_parse(p, len, &node)) {
-            snprintf(error, error_bytes,
-                     "--initial-cluster: \"%.*s\" is not ID=HOST:CLIENTPORT:PEERPORT; "
-                     "write for example 1=127.0.0.1:7410:7411,2=127.0.0.1:7420:7421",
-                     (int)shown, p);
-            return KV_EINVAL;
+            return config_fail(
+                error, error_bytes,
+                "--initial-cluster: \"%.*s\" is not ID=HOST:CLIENTPORT:PEERPORT; "
+                "write for example 1=127.0.0.1:7410:7411,2=127.0.0.1:7420:7421",
+                (int)shown, p);
         }
         if (out->nodes_count == STORE_NODES_MAX) {
-            snprintf(
+            return config_fail(
                 error, error_bytes,
                 "--initial-cluster: more than %d nodes; a cluster has at most that",
                 (int)STORE_NODES_MAX);
-            return KV_EINVAL;
         }
         if (!node_insert(out, &node)) {
-            snprintf(
+            return config_fail(
                 error, error_bytes,
                 "--initial-cluster: node %u is named twice; each id may stand there "
                 "once",
                 node.id);
-            return KV_EINVAL;
         }
         p += len;
     }
     if (out->nodes_count == 0) {
-        snprintf(error, error_bytes,
-                 "--initial-cluster: names no node; write for example "
-                 "1=127.0.0.1:7410:7411,2=127.0.0.1:7420:7421");
-        return KV_EINVAL;
+        return config_fail(error, error_bytes,
+                           "--initial-cluster: names no node; write for example "
+                           "1=127.0.0.1:7410:7411,2=127.0.0.1:7420:7421");
     }
     clash = node_clash(out, &other);
     if (clash != NULL) {
-        snprintf(
+        return config_fail(
             error, error_bytes,
             "--initial-cluster: nodes %u and %u share a port of %s; give each node "
             "two ports of its own",
             clash->id, other->id, clash->host);
-        return KV_EINVAL;
     }
     return 0;
 }

@@ -76,6 +76,9 @@ int config_fail(char *error, size_t error_bytes, const char *format, ...)
     va_start(args, format);
     vsnprintf(error, error_bytes, format, args);
     va_end(args);
+    for (char *p = error; *p != '\0'; p++) {
+        *p = (unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p;
+    }
     return KV_EINVAL;
 }
 

@@ -39,7 +39,7 @@ struct config_key {
 
 extern const struct config_key config_keys[CONFIG_KEYS_COUNT];
 
-/* Writes an error line. Returns KV_EINVAL. */
+/* Writes an error line; bytes that are not printable become '?'. Returns KV_EINVAL. */
 int config_fail(char *error, size_t error_bytes, const char *format, ...)
     KV_PRINTF(3, 4);
 
