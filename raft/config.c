@@ -99,7 +99,7 @@ void raft_config_rollback(struct raft *r, raft_index from)
 
 /* ---- change ---- */
 
-static void append_config(struct raft *r, const struct raft_config *c)
+void raft_config_append(struct raft *r, const struct raft_config *c)
 {
     uint8_t *payload = r->own_payloads[r->own_payloads_count];
 
@@ -141,7 +141,7 @@ int raft_config_propose(struct raft *r, const struct raft_config *target)
             return KV_EINVAL; /* Both together are too many. */
         }
     }
-    append_config(r, &next);
+    raft_config_append(r, &next);
     return 0;
 }
 
@@ -162,7 +162,7 @@ void raft_config_advance(struct raft *r)
         next.voters_old_count = 0;
         next.w_old = 0;
         memset(next.voters_old, 0, sizeof next.voters_old);
-        append_config(r, &next);
+        raft_config_append(r, &next);
         return;
     }
     if (!raft_quorum_votes(now, r->o.id)) {

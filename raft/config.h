@@ -47,6 +47,9 @@ bool raft_config_keeps(const struct raft *r, raft_index from);
 /* RAFT_EV_PROPOSE_CONFIG. */
 KV_MUST_CHECK int raft_config_propose(struct raft *r, const struct raft_config *target);
 
+/* Appends a configuration as leader; there must be room. */
+void raft_config_append(struct raft *r, const struct raft_config *c);
+
 /* The leader's steps once something is committed: leave the joint configuration;
  * step down when the final one is committed and we are not in it. */
 void raft_config_advance(struct raft *r);

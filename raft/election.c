@@ -101,8 +101,13 @@ bool raft_election_leased(const struct raft *r)
 
 bool raft_election_may_campaign(const struct raft *r)
 {
-    return raft_quorum_votes(&r->configs.now, r->o.id) && !r->impaired &&
-           !raft_installing(r);
+    const struct raft_configs *c = &r->configs;
+    /* diss. §4.2.2: while the configuration that leaves us out is not known to be
+     * committed, our log may be needed to commit it; our own vote does not count. */
+    bool votes = raft_quorum_votes(&c->now, r->o.id) ||
+                 (c->now_index > r->commit && raft_quorum_votes(&c->before, r->o.id));
+
+    return votes && !r->impaired && !raft_installing(r);
 }
 
 /* ---- roles ---- */

@@ -58,7 +58,8 @@ void raft_election_settle(struct raft *r);
 /* True while a working leader was heard of recently: (pre-)votes are refused. */
 bool raft_election_leased(const struct raft *r);
 
-/* True for a voter that is whole and not installing a snapshot. */
+/* True for a voter that is whole and not installing a snapshot; also for one whose
+ * removal is not known to be committed (diss. §4.2.2). */
 bool raft_election_may_campaign(const struct raft *r);
 
 /* True when a log that ends at `last` is at least as up to date as ours (§5.4.1). */

@@ -93,7 +93,13 @@ void raft_replication_start(struct raft *r)
     r->snapshot_wanted_from_ms = 0;
     r->peers_count = 0;
     raft_replication_sync_peers(r);
-    raft_replication_append(r, RAFT_ENTRY_NOOP, kv_bytes(NULL, 0), 0);
+    if (r->configs.now_index == 0) {
+        /* The group's first entry is its initial configuration, in place of the no-op:
+         * who joins later learns from the log alone who voted when. */
+        raft_config_append(r, &r->configs.now);
+    } else {
+        raft_replication_append(r, RAFT_ENTRY_NOOP, kv_bytes(NULL, 0), 0);
+    }
 }
 
 void raft_replication_stop(struct raft *r)

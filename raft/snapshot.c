@@ -59,13 +59,16 @@ void raft_snapshot_send(struct raft *r, struct raft_progress *p)
 }
 
 /* Goes back to what is known to be stored. When that is everything, the last chunk
- * once more asks whether it is installed. */
+ * once more asks whether it is installed; the peer may also have lost all of it, so
+ * what it answers counts from there. */
 static void send_again(struct raft *r, struct raft_progress *p)
 {
     uint64_t bytes = r->outgoing.bytes;
-    uint64_t last_chunk = bytes - KV_MIN(bytes, r->o.snapshot_chunk_bytes);
 
-    p->offset_sent = KV_MIN(p->offset_acked, last_chunk);
+    if (p->offset_acked == bytes) {
+        p->offset_acked = bytes - KV_MIN(bytes, r->o.snapshot_chunk_bytes);
+    }
+    p->offset_sent = p->offset_acked;
     p->offset_rewound = UINT64_MAX;
     p->moved_ms = r->now_ms;
 }
@@ -86,10 +89,16 @@ void raft_snapshot_tick(struct raft *r)
 void raft_snapshot_ready(struct raft *r, const struct raft_snapshot *s)
 {
     KV_ASSERT(s->id != 0 && s->bytes >= 1);
-    KV_ASSERT(raft_config_valid(&s->config) && s->config.voters_count > 0);
-    if (!raft_leads(r) || s->last.pos.index < r->log.base.pos.index ||
+    KV_ASSERT(raft_config_valid(&s->config));
+    if (!raft_leads(r)) {
+        return;
+    }
+    if (s->config.voters_count == 0 || s->last.pos.index < r->log.base.pos.index ||
         s->last.pos.index > r->commit) {
-        return; /* Of no use (any more). */
+        /* Of no use (any more). Who joined later does not know who voted before the
+         * first configuration in its log. Not asked for again at once. */
+        r->snapshot_wanted_from_ms = r->now_ms + r->o.heartbeat_ms;
+        return;
     }
     r->outgoing = *s;
     r->outgoing_ready = true;

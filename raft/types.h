@@ -38,7 +38,9 @@ struct raft_pos {
 enum raft_entry_type {
     RAFT_ENTRY_NOOP = 1,    /* Start of a term (§8); empty payload. */
     RAFT_ENTRY_COMMAND = 2, /* For the state machine. */
-    RAFT_ENTRY_CONFIG = 3,  /* Payload: raft_config_encode(). */
+    /* Payload: raft_config_encode(). Also the very first entry of a group, in place of
+     * the no-op: its initial configuration. */
+    RAFT_ENTRY_CONFIG = 3,
 };
 
 /* hash = XXH3 over (hash of the previous entry, index, term, type, time, payload):
