@@ -1,0 +1,670 @@
+/* tests/server/test_group_cluster.c - three groups wired together, with faults. */
+#include <stdlib.h>
+
+#include "tests/server/fake_env.h"
+
+static int setup(void **state)
+{
+    struct fake_world *w = fake_world_new(3);
+
+    fake_world_start(w);
+    fake_elect(w);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fake_world_free(*state);
+    return 0;
+}
+
+static struct fake_node *follower_of(struct fake_world *w,
+                                     const struct fake_node *leader)
+{
+    for (uint32_t id = 1; id <= w->nodes_count; id++) {
+        if (&w->nodes[id] != leader && w->nodes[id].node != NULL) {
+            return &w->nodes[id];
+        }
+    }
+    fail();
+    return NULL;
+}
+
+static uint32_t id_of(const struct fake_node *f)
+{
+    return f->node->config.id;
+}
+
+/* All live nodes hold the same state. */
+static void assert_converged(struct fake_world *w)
+{
+    const struct state_meta *first = NULL;
+
+    fake_pass_ms(w, 300);
+    for (uint32_t id = 1; id <= w->nodes_count; id++) {
+        if (w->nodes[id].node != NULL) {
+            const struct state_meta *m = group_state_meta(w->nodes[id].group);
+
+            first = first == NULL ? m : first;
+            assert_int_equal(m->applied.pos.index, first->applied.pos.index);
+            assert_int_equal(m->applied.hash, first->applied.hash);
+            assert_int_equal(m->state_hash, first->state_hash);
+        }
+    }
+}
+
+static void drop_network(struct fake_world *w)
+{
+    while (w->head != NULL) {
+        struct fake_msg *m = w->head;
+
+        w->head = m->next;
+        fake_msg_free(m);
+    }
+    w->tail = NULL;
+}
+
+/* Submits what a node's groups gave back to whoever leads now, as the router does. */
+static void resubmit(struct fake_node *from, struct fake_node *to)
+{
+    while (from->rerouted.head != NULL) {
+        struct request *req = from->rerouted.head;
+
+        request_list_remove(&from->rerouted, req);
+        if (to == from) {
+            (void)fake_submit(to, req);
+        } else { /* Another node would get a copy. */
+            request_move(req, REQ_REPLIED);
+            request_free(req);
+        }
+    }
+}
+
+static void replicates_to_all(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *leader = fake_leader(w);
+
+    for (int i = 0; i < 20; i++) {
+        char key[16];
+
+        (void)snprintf(key, sizeof key, "k%d", i);
+        fake_put_ok(leader, key, "v");
+    }
+    fake_get_is(leader, "k7", "v");
+    assert_converged(w);
+}
+
+static void a_follower_gives_requests_back_to_the_router(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *follower = follower_of(w, fake_leader(w));
+    uint64_t put = fake_put(follower, "a", "1");
+
+    assert_int_equal(follower->rerouted.count, 1);
+    assert_false(fake_reply_of(w, put)->done);
+    assert_int_equal(group_leader_node(follower->group), id_of(fake_leader(w)));
+}
+
+static void no_reply_without_a_majority(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *leader = fake_leader(w);
+    uint64_t put = fake_put(leader, "a", "1");
+
+    drop_network(w);
+    while (fake_run_job(leader, DISK_LANE_LOG)) {
+    }
+    assert_false(fake_reply_of(w, put)->done);
+    drop_network(w);
+    fake_pass_ms(w, 200); /* Sent again. */
+    assert_true(fake_reply_of(w, put)->done);
+    assert_int_equal(fake_reply_of(w, put)->error, 0);
+}
+
+/* The leader's own disk may be the slow one: two others are a majority. */
+static void a_leader_may_reply_before_its_own_disk(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *leader = fake_leader(w);
+    uint64_t put = fake_put(leader, "a", "1");
+
+    for (int i = 0; i < 10; i++) {
+        while (fake_deliver(w)) {
+        }
+        for (uint32_t id = 1; id <= 3; id++) {
+            if (&w->nodes[id] != leader) {
+                (void)fake_run_jobs(&w->nodes[id]);
+            }
+        }
+    }
+    assert_int_equal(leader->jobs_count[DISK_LANE_LOG], 1);
+    assert_true(fake_reply_of(w, put)->done);
+    fake_settle(w);
+    assert_converged(w);
+}
+
+/* A write that only the old leader has is overwritten: certainly not done, so it is
+ * tried again; what another term committed at its index decides. */
+static void an_overwritten_write_goes_back_to_the_router(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *old = fake_leader(w);
+    struct fake_node *leader;
+    uint64_t put;
+
+    w->dropped_from = id_of(old);
+    put = fake_put(old, "a", "lost");
+    leader = fake_elect(w);
+    assert_ptr_not_equal(leader, old);
+    fake_put_ok(leader, "b", "2");
+    w->dropped_from = 0;
+    fake_pass_ms(w, 500);
+
+    assert_false(fake_reply_of(w, put)->done);
+    assert_int_equal(old->rerouted.count, 1);
+    assert_converged(w);
+    fake_get_is(fake_leader(w), "a", NULL);
+}
+
+/* A write that the others had already committed is done, whoever leads by then. */
+static void a_write_that_survived_the_change_is_done(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *old = fake_leader(w);
+    uint64_t put = fake_put(old, "a", "kept");
+
+    /* The others store it; their acks are lost. */
+    while (fake_deliver(w)) {
+    }
+    for (uint32_t id = 1; id <= 3; id++) {
+        if (&w->nodes[id] != old) {
+            (void)fake_run_jobs(&w->nodes[id]);
+        }
+    }
+    drop_network(w);
+    (void)fake_run_jobs(old);
+    w->dropped_from = id_of(old);
+    (void)fake_elect(w);
+    assert_false(fake_reply_of(w, put)->done);
+    w->dropped_from = 0;
+    fake_pass_ms(w, 500);
+
+    assert_true(fake_reply_of(w, put)->done);
+    assert_int_equal(fake_reply_of(w, put)->error, 0);
+    fake_get_is(fake_leader(w), "a", "kept");
+    assert_converged(w);
+}
+
+static void a_write_of_a_cut_off_leader_ends_as_unknown(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *old = fake_leader(w);
+    struct request *req = fake_request(old, RPC_KV_PUT, "a", "1");
+    uint64_t put;
+
+    req->deadline_ms = w->now_ms + 1000;
+    w->dropped_from = id_of(old);
+    put = fake_submit(old, req);
+    fake_pass_ms(w, 1500);
+
+    assert_int_equal(fake_reply_of(w, put)->error, KV_EUNKNOWN);
+    assert_int_equal(group_requests_count(old->group), 0);
+}
+
+static void a_cut_off_leader_answers_no_reads(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *old = fake_leader(w);
+    uint64_t get;
+
+    fake_put_ok(old, "a", "1");
+    w->dropped_from = id_of(old);
+    get = fake_get(old, "a");
+    fake_pass_ms(w, 1000);
+
+    assert_false(group_is_leader(old->group));
+    assert_false(fake_reply_of(w, get)->done);
+    assert_int_equal(old->rerouted.count, 1);
+}
+
+/* Old pending writes and new ones of a later term may meet at one index. */
+static void a_leader_that_comes_back_keeps_old_and_new_apart(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *first = fake_leader(w);
+    uint64_t old[10];
+    uint64_t fresh;
+    uint32_t ended = 0;
+    uint32_t transfers = 0;
+
+    w->dropped_from = id_of(first);
+    for (int i = 0; i < 10; i++) {
+        char key[16];
+
+        (void)snprintf(key, sizeof key, "old%d", i);
+        old[i] = fake_put(first, key, "x");
+    }
+    (void)fake_elect(w);
+    w->dropped_from = 0;
+    fake_pass_ms(w, 50); /* Long enough to be overwritten, too short to apply all. */
+    for (int i = 0; i < 40 && fake_leader(w) != first; i++) {
+        struct fake_node *leader = fake_leader(w);
+
+        if (leader != NULL) {
+            fake_turn_begin(leader);
+            transfers += group_transfer(leader->group, id_of(first)) == 0;
+            fake_turn_end(leader);
+        }
+        fake_pass_ms(w, 50);
+    }
+    assert_true(transfers > 0 || fake_leader(w) == first);
+    assert_ptr_equal(fake_leader(w), first);
+    for (int i = 0; i < 20; i++) {
+        fresh = fake_put(first, "fresh", "y");
+        fake_settle(w);
+        assert_int_equal(fake_reply_of(w, fresh)->error, 0);
+    }
+    for (int i = 0; i < 10; i++) {
+        ended += fake_reply_of(w, old[i])->done;
+    }
+    assert_int_equal(ended + first->rerouted.count, 10);
+    assert_int_equal(ended, 0);
+    resubmit(first, first);
+    fake_settle(w);
+    for (int i = 0; i < 10; i++) {
+        assert_true(fake_reply_of(w, old[i])->done);
+        assert_int_equal(fake_reply_of(w, old[i])->error, 0);
+    }
+    assert_converged(w);
+}
+
+static void leadership_is_handed_over_on_request(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *old = fake_leader(w);
+    struct fake_node *next = follower_of(w, old);
+
+    fake_put_ok(old, "a", "1");
+    fake_turn_begin(old);
+    assert_int_equal(group_transfer(old->group, id_of(next)), 0);
+    fake_turn_end(old);
+    fake_settle(w);
+
+    assert_true(group_is_leader(next->group));
+    assert_false(group_is_leader(old->group));
+    fake_get_is(next, "a", "1");
+}
+
+static void all_crash_and_nothing_acknowledged_is_lost(void **state)
+{
+    struct fake_world *w = *state;
+
+    for (int i = 0; i < 100; i++) {
+        char key[16];
+
+        (void)snprintf(key, sizeof key, "k%d", i);
+        fake_put_ok(fake_leader(w), key, "v");
+        if (i == 60) {
+            fake_pass_ms(w, 2500);
+        }
+    }
+    for (uint32_t id = 1; id <= 3; id++) {
+        fake_crash(&w->nodes[id]);
+    }
+    for (uint32_t id = 1; id <= 3; id++) {
+        fake_restart(w, id);
+    }
+    fake_elect(w);
+    for (int i = 0; i < 100; i++) {
+        char key[16];
+
+        (void)snprintf(key, sizeof key, "k%d", i);
+        fake_get_is(fake_leader(w), key, "v");
+    }
+    assert_converged(w);
+}
+
+static void catch_up(struct fake_world *w, uint32_t id, int writes)
+{
+    struct fake_node *leader;
+
+    fake_crash(&w->nodes[id]);
+    leader = fake_elect(w);
+    for (int i = 0; i < writes; i++) {
+        char key[16];
+
+        (void)snprintf(key, sizeof key, "k%d", i % 50);
+        fake_put_ok(leader, key, "new");
+        if (i % 100 == 0) {
+            fake_pass_ms(w, 100);
+        }
+    }
+    fake_restart(w, id);
+    fake_pass_ms(w, 3000);
+}
+
+static void a_node_that_was_away_catches_up_from_the_log(void **state)
+{
+    struct fake_world *w = fake_world_new(3);
+    struct group_stats stats;
+
+    (void)state;
+    w->options.tail_bytes_max = 2048; /* Most of it is no longer in memory. */
+    fake_world_start(w);
+    catch_up(w, id_of(follower_of(w, fake_elect(w))), 500);
+    for (uint32_t id = 1; id <= 3; id++) {
+        group_stats_get(w->nodes[id].group, &stats);
+        assert_int_equal(stats.snapshots_installed, 0);
+    }
+    assert_converged(w);
+    fake_world_free(w);
+}
+
+static void a_node_that_was_away_too_long_catches_up_by_snapshot(void **state)
+{
+    struct fake_world *w = fake_world_new(3);
+    struct group_stats stats;
+    struct fake_node *away;
+    uint32_t id;
+
+    (void)state;
+    w->options.log_window = 64;
+    w->options.checkpoint_ms_max = 300;
+    fake_world_start(w);
+    away = follower_of(w, fake_elect(w));
+    id = id_of(away);
+    catch_up(w, id, 1000);
+
+    group_stats_get(away->group, &stats);
+    assert_true(stats.snapshots_installed >= 1);
+    assert_converged(w);
+    fake_put_ok(fake_leader(w), "behind", "1");
+    assert_converged(w);
+
+    /* And the installed state survives a crash of its own. */
+    fake_crash(away);
+    fake_restart(w, id);
+    fake_pass_ms(w, 500);
+    assert_converged(w);
+    fake_world_free(w);
+}
+
+/* The log is reset in another transaction than the rows are switched in: a crash
+ * between them is finished at the next start. */
+static void a_crash_while_installing_is_finished_at_the_next_start(void **state)
+{
+    for (uint32_t stop = 0; stop < 6; stop++) {
+        struct fake_world *w = fake_world_new(3);
+        struct fake_node *away;
+        uint32_t steps = 0;
+        uint32_t id;
+
+        (void)state;
+        w->options.log_window = 64;
+        w->options.checkpoint_ms_max = 300;
+        fake_world_start(w);
+        away = follower_of(w, fake_elect(w));
+        id = id_of(away);
+        fake_crash(away);
+        (void)fake_elect(w);
+        for (int i = 0; i < 500; i++) {
+            char key[16];
+
+            (void)snprintf(key, sizeof key, "k%d", i % 50);
+            fake_put_ok(fake_leader(w), key, "new");
+        }
+        fake_pass_ms(w, 1000);
+        fake_restart(w, id);
+        /* Until the chunk, then the install is under way: crash after `stop` jobs. */
+        for (int i = 0; i < 4000 && steps < stop; i++) {
+            w->now_ms += 5;
+            for (uint32_t n = 1; n <= 3; n++) {
+                fake_turn_begin(&w->nodes[n]);
+                group_tick(w->nodes[n].group);
+                fake_turn_end(&w->nodes[n]);
+                if (n != id) {
+                    (void)fake_run_jobs(&w->nodes[n]);
+                }
+            }
+            while (fake_deliver(w)) {
+            }
+            steps += fake_run_job(away, DISK_LANE_STATE);
+            (void)fake_run_job(away, DISK_LANE_LOG);
+        }
+        fake_crash(away);
+        fake_restart(w, id);
+        fake_pass_ms(w, 3000);
+        assert_converged(w);
+        fake_world_free(w);
+    }
+}
+
+/* ---- damage ---- */
+
+static void a_damaged_entry_is_fetched_from_a_peer(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *victim;
+    struct kv_bytes record;
+    struct raft_status status;
+    raft_index index;
+    uint32_t id;
+
+    for (int i = 0; i < 20; i++) {
+        fake_put_ok(fake_leader(w), "a", "1");
+    }
+    fake_pass_ms(w, 200);
+    victim = follower_of(w, fake_leader(w));
+    id = id_of(victim);
+    index = group_state_meta(victim->group)->applied.pos.index - 5;
+    fake_crash(victim);
+    assert_true(mem_store_flip_entry(w->nodes[id].mem, FAKE_GROUP, index, 500));
+    fake_restart(w, id);
+    fake_pass_ms(w, 300);
+    group_raft_status(victim->group, &status);
+    assert_true(status.impaired);
+    assert_true(group_state_meta(victim->group)->applied.pos.index < index);
+    assert_int_equal(victim->fetch_index, index);
+
+    /* A wrong record is not believed. */
+    assert_int_equal(group_records(fake_leader(w)->group, index, 1, &record), 1);
+    fake_turn_begin(victim);
+    group_on_fetched(victim->group, index, record);
+    fake_turn_end(victim);
+    fake_settle(w);
+    group_raft_status(victim->group, &status);
+    assert_true(status.impaired);
+
+    assert_int_equal(group_records(fake_leader(w)->group, index - 1, 1, &record), 1);
+    fake_turn_begin(victim);
+    group_on_fetched(victim->group, index, record);
+    fake_turn_end(victim);
+    fake_settle(w);
+    group_raft_status(victim->group, &status);
+    assert_false(status.impaired);
+    assert_converged(w);
+}
+
+static void damage_behind_the_checkpoint_is_compacted_away(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *leader = fake_leader(w);
+    struct store_damage damage = {.group = FAKE_GROUP};
+    struct raft_status status;
+
+    for (int i = 0; i < 20; i++) {
+        fake_put_ok(leader, "a", "1");
+    }
+    fake_pass_ms(w, 3000);
+    damage.index = group_state_meta(leader->group)->applied.pos.index - 5;
+    fake_turn_begin(leader);
+    group_on_damage(leader->group, &damage);
+    fake_turn_end(leader);
+    fake_settle(w);
+
+    group_raft_status(leader->group, &status);
+    assert_false(status.impaired);
+    assert_true(status.base.pos.index >= damage.index);
+    fake_put_ok(fake_leader(w), "b", "1");
+    assert_converged(w);
+}
+
+static void a_damaged_row_stops_the_replica_and_the_others_go_on(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *old = fake_leader(w);
+    uint32_t old_id = id_of(old);
+    uint64_t get;
+
+    fake_put_ok(old, "a", "1");
+    fake_pass_ms(w, 3000); /* Checkpointed, out of the delta. */
+    assert_true(
+        mem_store_flip_row(old->mem, FAKE_GROUP, ROW_KV, kv_bytes_str("a"), 77));
+    get = fake_get(old, "a");
+    fake_settle(w);
+
+    assert_int_equal(fake_reply_of(w, get)->error, KV_EDAMAGED);
+    assert_int_equal(group_halted(old->group), KV_EDAMAGED);
+    assert_false(group_is_leader(old->group));
+    fake_pass_ms(w, 1000);
+    assert_non_null(fake_leader(w));
+    assert_int_not_equal(id_of(fake_leader(w)), old_id);
+    fake_get_is(fake_leader(w), "a", "1");
+    get = fake_get(old, "a");
+    assert_int_equal(old->rerouted.count, 1);
+}
+
+/* Random faults: every acknowledged write is there, nothing ends twice. */
+static void survives_a_storm(void **state)
+{
+    struct fake_world *w = fake_world_new(3);
+    uint64_t tickets[3000];
+    uint32_t done = 0;
+    uint64_t last_rev[10] = {0};
+    int last_value[10];
+    int count = 0;
+    uint64_t rng = 7;
+
+    (void)state;
+    w->options.log_window = 32;
+    w->options.checkpoint_ms_max = 100;
+    w->options.tail_bytes_max = 2048;
+    fake_world_start(w);
+    fake_elect(w);
+    for (int step = 0; step < 600; step++) {
+        struct fake_node *leader = fake_leader(w);
+        uint32_t victim;
+
+        rng = rng * 6364136223846793005u + 1442695040888963407u;
+        victim = (uint32_t)(rng >> 33) % 3 + 1;
+        for (int i = 0; i < 4 && leader != NULL; i++) {
+            struct request *req;
+            char key[16], value[16];
+
+            (void)snprintf(key, sizeof key, "k%d", count % 10);
+            (void)snprintf(value, sizeof value, "%d", count);
+            req = fake_request(leader, RPC_KV_PUT, key, value);
+            req->deadline_ms = w->now_ms + 400;
+            tickets[count++] = fake_submit(leader, req);
+        }
+        switch ((rng >> 40) % 12) {
+        case 0:
+            w->dropped_from = victim;
+            break;
+        case 1:
+        case 2:
+            w->dropped_from = 0;
+            break;
+        case 3:
+            if (w->nodes[victim].node != NULL) {
+                fake_crash(&w->nodes[victim]);
+            }
+            break;
+        case 4:
+            drop_network(w);
+            break;
+        default:
+            break;
+        }
+        for (uint32_t id = 1; id <= 3; id++) {
+            if (w->nodes[id].node == NULL && (rng >> 50) % 4 == id % 4) {
+                fake_restart(w, id);
+            }
+            while (w->nodes[id].node != NULL && w->nodes[id].rerouted.head != NULL) {
+                struct request *req = w->nodes[id].rerouted.head;
+
+                request_list_remove(&w->nodes[id].rerouted, req);
+                reply_error(req, KV_ENOLEADER, "not done");
+            }
+        }
+        fake_pass_ms(w, 5 * ((rng >> 20) % 6));
+    }
+    w->dropped_from = 0;
+    for (uint32_t id = 1; id <= 3; id++) {
+        if (w->nodes[id].node == NULL) {
+            fake_restart(w, id);
+        }
+    }
+    fake_elect(w);
+    fake_pass_ms(w, 2000);
+    assert_converged(w);
+    assert_true(count < FAKE_TICKETS_MAX);
+    for (int i = 0; i < count; i++) {
+        struct fake_reply *r = fake_reply_of(w, tickets[i]);
+
+        if (r->done && r->error == 0 && r->rev > last_rev[i % 10]) {
+            last_rev[i % 10] = r->rev;
+            last_value[i % 10] = i;
+            done++;
+        }
+    }
+    assert_true(done > 200);
+    for (int k = 0; k < 10; k++) {
+        char key[16];
+        uint64_t get;
+        struct fake_reply *r;
+
+        (void)snprintf(key, sizeof key, "k%d", k);
+        get = fake_get(fake_leader(w), key);
+        fake_settle(w);
+        r = fake_reply_of(w, get);
+        assert_int_equal(r->error, 0);
+        assert_true(r->rev >= last_rev[k]);
+        if (r->rev == last_rev[k]) {
+            assert_int_equal(strtol(r->value, NULL, 10), last_value[k]);
+        }
+    }
+    fake_world_free(w);
+}
+
+int main(int argc, char **argv)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(replicates_to_all),
+        CASE(a_follower_gives_requests_back_to_the_router),
+        CASE(no_reply_without_a_majority),
+        CASE(a_leader_may_reply_before_its_own_disk),
+        CASE(an_overwritten_write_goes_back_to_the_router),
+        CASE(a_write_that_survived_the_change_is_done),
+        CASE(a_write_of_a_cut_off_leader_ends_as_unknown),
+        CASE(a_cut_off_leader_answers_no_reads),
+        CASE(a_leader_that_comes_back_keeps_old_and_new_apart),
+        CASE(leadership_is_handed_over_on_request),
+        CASE(all_crash_and_nothing_acknowledged_is_lost),
+        cmocka_unit_test(a_node_that_was_away_catches_up_from_the_log),
+        cmocka_unit_test(a_node_that_was_away_too_long_catches_up_by_snapshot),
+        cmocka_unit_test(a_crash_while_installing_is_finished_at_the_next_start),
+        CASE(a_damaged_entry_is_fetched_from_a_peer),
+        CASE(damage_behind_the_checkpoint_is_compacted_away),
+        CASE(a_damaged_row_stops_the_replica_and_the_others_go_on),
+        cmocka_unit_test(survives_a_storm),
+    };
+
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
+    return cmocka_run_group_tests_name("server/group_cluster", tests, NULL, NULL);
+}
