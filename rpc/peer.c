@@ -213,6 +213,32 @@ void peer_forward_reply_encode(struct buf *b, const struct peer_forward_reply *r
     pack_bin(b, reply->tail);
 }
 
+/* A tail goes to clients, or into a decoder, as it is: two objects, within the limits of
+ * a response, and nothing behind them. */
+static int forward_reply_check(struct kv_bytes tail)
+{
+    struct scan_limits limits = scan_limits_response;
+    struct scan s;
+    size_t error_bytes;
+    size_t result_bytes;
+    int rc;
+
+    if (tail.len > KV_RESPONSE_BYTES_MAX) {
+        return KV_ETOOLARGE;
+    }
+    limits.is_rpc = false;
+    scan_init(&s, &limits);
+    rc = scan_feed(&s, tail.data, tail.len, &error_bytes);
+    if (rc == 0) {
+        rc = scan_feed(&s, tail.data + error_bytes, tail.len - error_bytes,
+                       &result_bytes);
+    }
+    if (rc == 0 && error_bytes + result_bytes != tail.len) {
+        rc = KV_EPROTO;
+    }
+    return rc == KV_EAGAIN ? KV_EPROTO : rc;
+}
+
 int peer_forward_reply_decode(struct rpc_decoder *d, struct kv_bytes body,
                               struct peer_forward_reply *out)
 {
@@ -223,10 +249,10 @@ int peer_forward_reply_decode(struct rpc_decoder *d, struct kv_bytes body,
         return rc;
     }
     if (!unpack_uint(&items[0], UINT64_MAX, &out->id) ||
-        !unpack_bytes(&items[1], &out->tail) || out->tail.len == 0) {
+        !unpack_bytes(&items[1], &out->tail)) {
         return KV_EPROTO;
     }
-    return out->tail.len > KV_RESPONSE_BYTES_MAX ? KV_ETOOLARGE : 0;
+    return forward_reply_check(out->tail);
 }
 
 void peer_fetch_encode(struct buf *b, const struct peer_fetch *fetch)

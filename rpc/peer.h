@@ -6,7 +6,7 @@
  *   0  u32  magic "KVP1"            24  u32  sender's node id
  *   4  u8   version (1)             28  u32  receiver's node id
  *   5  u8   kind                    32  u64  sender's boot nonce
- *   6  u16  flags (0)               40  u64  sender's incarnation
+ *   6  u16  flags                   40  u64  sender's incarnation
  *   8  u32  body bytes              48  ...  body
  *  12  u32  CRC32C of header (this field as 0) and body
  *  16  u64  cluster id
@@ -138,7 +138,8 @@ KV_MUST_CHECK int peer_forward_decode(struct rpc_decoder *d, struct kv_bytes bod
 
 struct peer_forward_reply {
     uint64_t id;
-    struct kv_bytes tail; /* Of the response: rpc_response_split(), _join(). */
+    struct kv_bytes tail; /* Of the response: rpc_response_split(), _join(). Decoding
+                           * scans it: two objects within the limits of a response. */
 };
 void peer_forward_reply_encode(struct buf *b, const struct peer_forward_reply *reply);
 KV_MUST_CHECK int peer_forward_reply_decode(struct rpc_decoder *d, struct kv_bytes body,

@@ -287,6 +287,38 @@ static void refuses_forwards_of_more_than_a_request(void **state)
     free(large);
 }
 
+/* What a peer says goes on to clients and into decoders. */
+static void refuses_tails_that_are_no_tail(void **state)
+{
+    static const struct {
+        const char *tail;
+        size_t len;
+        int want;
+    } rows[] = {{"\xc0\x80", 2, 0},
+                {"\xa4"
+                 "BUSY"
+                 "\xc0",
+                 6, 0},
+                {"", 0, KV_EPROTO},
+                {"\xc0", 1, KV_EPROTO},
+                {"\xc0\x81\xa1k", 4, KV_EPROTO},
+                {"\xc0\x80\xc0", 3, KV_EPROTO},
+                {"\xc0\xc1", 2, KV_EPROTO},
+                {"\xc0\xdd\xff\xff\xff\xff", 6, KV_ETOOLARGE}};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct peer_forward_reply reply = {.id = 1,
+                                           .tail = kv_bytes(rows[i].tail, rows[i].len)};
+
+        buf_reset(&f->b);
+        peer_forward_reply_encode(&f->b, &reply);
+        assert_int_equal(
+            peer_forward_reply_decode(&f->decoder, buf_bytes(&f->b), &reply),
+            rows[i].want);
+    }
+}
+
 static void fetches_come_back_as_they_were(void **state)
 {
     struct fixture *f = *state;
@@ -380,6 +412,7 @@ static const struct CMUnitTest tests[] = {
     TEST(hello_comes_back_as_it_was),
     TEST(forwards_come_back_as_they_were),
     TEST(refuses_forwards_of_more_than_a_request),
+    TEST(refuses_tails_that_are_no_tail),
     TEST(fetches_come_back_as_they_were),
     TEST(states_come_back_as_they_were),
     TEST(bodies_of_wrong_shape_are_refused),
