@@ -122,6 +122,7 @@ JEPSEN_SRC  := $(wildcard jepsen/*.c jepsen/*/*.c)
 TESTLIB_SRC := $(wildcard tests/lib/*.c)
 SIM_SRC     := $(filter-out tests/sim/main.c tests/sim/test_%,$(wildcard tests/sim/*.c))
 LOAD_SRC    := $(wildcard tests/bench/load*.c)
+PRESS_SRC   := $(wildcard tests/bench/press*.c)
 # What libkv carries besides its own objects, so that it can be used alone.
 # Peer frames are between servers only; they would pull in raft/.
 KVBASE_SRC  := $(filter-out rpc/peer%,$(RPC_SRC)) $(BASE_SRC)
@@ -144,7 +145,7 @@ PROGRAMS := $(if $(wildcard server/main.c),$(O)/kvd) \
   $(if $(wildcard client/kvctl.c client/kvctl_main.c),$(O)/kvctl) \
   $(if $(wildcard tests/sim/main.c),$(O)/kvsim) \
   $(if $(wildcard jepsen/main.c),$(O)/kvjepsen) \
-  $(if $(LOAD_SRC),$(if $(wildcard client/kvctl.c client/kvctl_main.c),$(O)/kvload))
+  $(if $(LOAD_SRC),$(O)/kvload) $(if $(PRESS_SRC),$(O)/kvpress)
 LIBRARIES := $(LIBBASE) $(LIBRAFT) $(LIBRPC) $(LIBSTORAGE) $(LIBSERVER) \
   $(if $(CLIENT_SRC),$(LIBKV) $(LIBKV_SO))
 
@@ -204,10 +205,11 @@ $(eval $(call archive,$(LIBTEST),$(call obj,$(TESTLIB_SRC))))
 $(eval $(call archive,$(LIBKV),$(call pic,$(CLIENT_SRC) $(KVBASE_SRC))))
 
 LIBKV_LINK := $(O)/libkv.so.$(SOVERSION)
-$(LIBKV_LINK): $(call pic,$(CLIENT_SRC) $(KVBASE_SRC)) $(LIBKV).list
+$(LIBKV_LINK): $(call pic,$(CLIENT_SRC) $(KVBASE_SRC)) $(LIBKV).list $(wildcard client/libkv.map)
 	$(call say,LD,$@)
 	$(Q)$(CC) -shared -Wl,-soname,libkv.so.$(SOVERSION) \
 	  $(if $(filter release,$(MODE)),-Wl$(comma)-z$(comma)defs) \
+	  $(patsubst %,-Wl$(comma)--version-script=%,$(wildcard client/libkv.map)) \
 	  $(filter-out -pie,$(ALL_LDFLAGS)) -o $@ $(filter %.o,$^) $(LIBS_msgpack) $(LIBS_uv)
 
 $(LIBKV_SO): $(LIBKV_LINK)
@@ -227,6 +229,9 @@ $(O)/kvctl: $(call obj,$(KVCTL_SRC)) $(LIBKV)
 
 $(O)/kvload: $(call obj,$(LOAD_SRC)) $(LIBKV)
 	$(call link,$(LIBS_msgpack) $(LIBS_uv))
+
+$(O)/kvpress: $(call obj,$(PRESS_SRC)) $(LIBRPC) $(LIBRAFT) $(LIBBASE)
+	$(call link,$(LIBS_msgpack))
 
 $(O)/kvsim: $(call obj,$(wildcard tests/sim/main.c)) $(LIBSIM) $(LIBTEST) $(HOUSE)
 	$(call link,$(HOUSE_LIBS))
@@ -331,7 +336,7 @@ bench: all ## measure failover and throughput (tests/bench)
 
 # ---- the tree's own rules -------------------------------------------------------
 
-C_FILES := $(wildcard $(foreach d,raft raft/base rpc storage server client jepsen jepsen/*,$(d)/*.c $(d)/*.h) \
+C_FILES := $(wildcard $(foreach d,raft raft/base rpc storage server client client/* jepsen jepsen/*,$(d)/*.c $(d)/*.h) \
   $(foreach d,lib raft raft/base base rpc storage server client scenarios sim jepsen fuzz bench,tests/$(d)/*.c tests/$(d)/*.h))
 
 .PHONY: tidy selftest fmt fmt-check lint check test ci ladder
