@@ -124,7 +124,7 @@ static inline bool ctl_has(const struct ctl *ctl, enum ctl_option option)
 extern const struct ctl_command ctl_commands[];
 const struct ctl_command *ctl_command_find(const char *name);
 
-/* Edits (insert, delete, replace, swap neighbours) that turn one word into the other. */
+/* Edits (insert, delete, replace, swap neighbours) between two words. */
 int ctl_distance(const char *a, const char *b);
 
 /* ---- kvctl_help.c ---- */

@@ -1,4 +1,4 @@
-/* client/kvctl_call.c - kvctl and the cluster: endpoints, one client, errors as lines. */
+/* client/kvctl_call.c - endpoints, the client, calls, errors as one line. */
 #include "client/kvctl.h"
 
 #include <stdarg.h>
