@@ -213,8 +213,8 @@ void peer_forward_reply_encode(struct buf *b, const struct peer_forward_reply *r
     pack_bin(b, reply->tail);
 }
 
-/* A tail goes to clients, or into a decoder, as it is: two objects, within the limits of
- * a response, and nothing behind them. */
+/* A tail goes to clients, or into a decoder, as it is: two objects, within the limits
+ * of a response, and nothing behind them. */
 static int forward_reply_check(struct kv_bytes tail)
 {
     struct scan_limits limits = scan_limits_response;
