@@ -218,8 +218,6 @@ void group_close(struct group *g)
     struct request_list *l = &g->rerouted;
 
     KV_ASSERT(g->magic == GROUP_MAGIC && !g->feeding);
-    KV_ASSERT(!g->checkpoint_running && !g->make_running && !g->damage.repairing);
-    KV_ASSERT(g->chunks_count == 0);
     drop_requests(g, "the node is stopping");
     while (l->head != NULL) {
         struct request *req = l->head;

@@ -1,0 +1,224 @@
+/* tests/sim/sim.h - the simulated world: real nodes over a heap of events.
+ *
+ * One process, one thread, one seed: nodes are the real struct node with the real
+ * core, groups, codecs and state; clock, network, disk threads and clients are
+ * simulated. Everything random comes from the seed, so a seed and a commit give one
+ * run, byte for byte.
+ *
+ * Needs:    server/node.h, tests/lib/mem_store.h, rpc/.
+ * Used by:  tests/sim/ (files in reading order: README.md there).
+ * Threads:  one.
+ */
+#ifndef KV_TESTS_SIM_SIM_H
+#define KV_TESTS_SIM_SIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "raft/base/prng.h"
+#include "rpc/msg.h"
+#include "rpc/scan.h"
+#include "server/env.h"
+#include "server/node.h"
+#include "storage/store.h"
+#include "tests/sim/linear.h"
+
+enum {
+    SIM_NODES_MAX = 7,
+    SIM_CLIENTS_MAX = 64,
+    SIM_GROUPS_MAX = 65,
+    SIM_PORT_CLIENT = 1000, /* + node id */
+    SIM_PORT_PEER = 2000,   /* + node id */
+};
+
+/* What one seed does; drawn in faults.c unless an option fixes it. */
+struct sim_swarm {
+    uint32_t nodes, groups, replicas, clients, keys;
+    uint32_t ops_per_s;                      /* Over all clients. */
+    uint32_t delay_us_min, delay_us_mean;    /* One way. */
+    uint32_t loss_ppm, dup_ppm, reorder_ppm; /* Of deliveries between nodes. */
+    uint32_t disk_us_min, disk_us_mean;
+    uint32_t crash_every_ms, restart_ms; /* 0: never. */
+    uint32_t cut_every_ms, cut_ms;
+    uint32_t pause_every_ms, pause_ms;
+    uint32_t all_down_every_ms;
+    uint32_t rate_ppm; /* Clocks differ by up to this much. */
+    uint32_t log_window, checkpoint_ms;
+};
+
+/* Counted in faults.c, net.c and check.c; printed as the table of what happened. */
+#define SIM_COUNT_MAP(X)                                                             \
+    X(events)                                                                        \
+    X(turns) X(ops) X(ops_ok) X(ops_fail) X(ops_unknown) X(frames) X(frames_lost)    \
+        X(frames_dup) X(frames_reordered) X(frames_cut) X(log_jobs) X(state_jobs)    \
+            X(jobs_lost) X(crashes) X(restarts) X(all_down) X(cuts) X(one_way)       \
+                X(heals) X(pauses) X(leaders) X(commits) X(checkpoints) X(snapshots) \
+                    X(halts) X(reconnects)
+
+struct sim_counts {
+#define SIM_COUNT_FIELD(name) uint64_t name;
+    SIM_COUNT_MAP(SIM_COUNT_FIELD)
+#undef SIM_COUNT_FIELD
+};
+
+struct sim;
+struct mem_store;
+
+struct sim_node {
+    struct env env; /* First: the node's env pointer is this. */
+    struct sim *sim;
+    uint32_t id;
+    struct mem_store *disk; /* Survives crashes. */
+    struct node *node;      /* NULL while it is down. */
+    uint64_t life;          /* Counts starts; events of an older life are dropped. */
+    bool halted;
+    bool dying; /* Being crashed: nothing that it says is sent. */
+    int halt_code;
+    char halt_why[256];
+    uint64_t paused_until_us;
+    int64_t rate_ppm;
+    uint64_t tick_at_us; /* When the next tick event fires; 0 none. */
+    struct disk_job *running[DISK_LANES_COUNT];
+    struct disk_job *queue_head[DISK_LANES_COUNT], *queue_tail[DISK_LANES_COUNT];
+};
+
+/* One end of a connection between two nodes. */
+struct sim_link {
+    uint32_t owner, peer_node;
+    uint64_t life;  /* Of the owner. */
+    uint64_t other; /* The other end, 0 while dialing. */
+    uint64_t last_at_us;
+    bool open;
+};
+
+enum sim_event_kind {
+    EV_TICK,
+    EV_DISK,
+    EV_LINK_CONNECT, /* At the dialed node. */
+    EV_LINK_OPEN,    /* At the dialing node. */
+    EV_LINK_DATA,
+    EV_LINK_CLOSED,
+    EV_CONN_OPEN,
+    EV_CONN_DATA,
+    EV_CONN_CLOSED, /* At the node. */
+    EV_CLIENT_DATA,
+    EV_CLIENT_CLOSED,
+    EV_CLIENT_WAKE,
+    EV_RESTART,
+    EV_NEMESIS,
+};
+
+struct sim_event {
+    uint64_t at_us, seq;
+    enum sim_event_kind kind;
+    uint32_t node; /* Whose event; clients: number of the client. */
+    uint64_t life; /* Of the node. */
+    uint64_t id;   /* Link, conn. */
+    uint64_t arg;
+    uint8_t *data; /* Owned by the event. */
+    uint32_t len;
+};
+
+struct sim_client {
+    uint32_t number;
+    uint32_t node; /* Connected to; 0 not. */
+    uint64_t conn; /* 0: none. */
+    uint32_t msgid;
+    bool busy;
+    size_t op; /* In the history. */
+    uint64_t deadline_us;
+    struct scan scan;
+    uint8_t *in;
+    size_t in_len, in_cap;
+    struct rpc_decoder decoder;
+};
+
+/* What the invariants remember, per group (check.c). */
+struct sim_group_facts {
+    uint32_t *leader_of_term; /* [term] */
+    size_t terms_cap;
+    struct sim_applied {
+        uint64_t hash, state_hash;
+    } * applied; /* [index] */
+    size_t applied_cap;
+    raft_index commit_max;
+};
+
+struct sim {
+    uint64_t seed;
+    struct prng prng;
+    uint64_t now_us, end_us, seq, next_id;
+    bool healed; /* Second phase: no new faults. */
+    bool trace;
+    struct sim_swarm swarm;
+    struct sim_counts counts;
+    struct sim_event *heap;
+    size_t heap_count, heap_cap;
+    struct sim_node nodes[SIM_NODES_MAX + 1];       /* By id; [0] unused. */
+    bool cut[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1]; /* [from][to] */
+    struct sim_link *links;
+    size_t links_cap; /* Link ids are 1 + index. */
+    struct sim_client clients[SIM_CLIENTS_MAX];
+    struct linear_op *ops;
+    size_t ops_count, ops_cap;
+    uint64_t next_value;
+    uint64_t prev_commit[SIM_NODES_MAX + 1][SIM_GROUPS_MAX];
+    uint64_t prev_term[SIM_NODES_MAX + 1][SIM_GROUPS_MAX];
+    uint64_t prev_life[SIM_NODES_MAX + 1][SIM_GROUPS_MAX];
+    struct sim_group_facts facts[SIM_GROUPS_MAX];
+    char failure[512];    /* First failure; "" while all is well. */
+    char recent[64][160]; /* Ring of the last node log lines. */
+    uint32_t recent_next;
+};
+
+/* ---- world.c: nodes, clocks, disks ---- */
+void world_start_node(struct sim *s, uint32_t id);
+void world_crash_node(struct sim *s, uint32_t id);
+bool world_is_up(const struct sim *s, uint32_t id);
+void world_turn_end(struct sim *s, uint32_t id);
+void world_disk_event(struct sim *s, uint32_t id, enum disk_lane lane);
+extern const struct env_ops world_env_ops;
+
+/* ---- heap.c ---- */
+void heap_push(struct sim *s, struct sim_event ev);
+bool heap_pop(struct sim *s, struct sim_event *out);
+
+/* ---- net.c ---- */
+uint64_t net_dial(struct sim *s, uint32_t from, uint16_t port);
+int net_link_send(struct sim *s, uint32_t from, uint64_t link, struct kv_bytes frames);
+void net_link_close(struct sim *s, uint32_t from, uint64_t link);
+void net_event(struct sim *s, struct sim_event *ev);
+void net_node_down(struct sim *s, uint32_t id);
+uint64_t net_delay_us(struct sim *s);
+
+/* ---- client.c ---- */
+void client_init_all(struct sim *s);
+void client_event(struct sim *s, struct sim_event *ev);
+void client_from_node(struct sim *s, uint32_t node, uint64_t conn,
+                      struct kv_bytes bytes);
+void client_close_from_node(struct sim *s, uint32_t node, uint64_t conn);
+void client_node_down(struct sim *s, uint32_t node);
+bool client_all_idle(const struct sim *s);
+void client_free_all(struct sim *s);
+
+/* ---- faults.c ---- */
+void faults_draw(struct sim *s, const struct sim_swarm *fixed);
+void faults_start(struct sim *s);
+void faults_event(struct sim *s, struct sim_event *ev);
+void faults_heal(struct sim *s);
+
+/* ---- check.c ---- */
+void check_node(struct sim *s, uint32_t id);
+bool check_converged(struct sim *s, char *why, size_t why_bytes);
+void check_history(struct sim *s);
+void check_free(struct sim *s);
+
+/* ---- run.c ---- */
+void sim_fail(struct sim *s, const char *format, ...) KV_PRINTF(2, 3);
+void sim_note(struct sim *s, uint32_t node, const char *line);
+/* Runs one seed for `time_s` simulated seconds; true when all is well. */
+bool sim_run(uint64_t seed, uint32_t time_s, const struct sim_swarm *fixed, bool trace,
+             struct sim_counts *total, uint64_t *out_sim_us);
+
+#endif

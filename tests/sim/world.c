@@ -1,0 +1,317 @@
+/* tests/sim/world.c - nodes that start and die, their clocks and their disks. */
+#include <stdio.h>
+
+#include "tests/lib/mem_store.h"
+#include "tests/sim/sim.h"
+
+static struct sim_node *of_env(struct env *e)
+{
+    return (struct sim_node *)(void *)e;
+}
+
+/* ---- struct env_ops ---- */
+
+static uint64_t env_now_us(struct env *e)
+{
+    struct sim_node *n = of_env(e);
+
+    return n->sim->now_us * (uint64_t)(1000000 + n->rate_ppm) / 1000000;
+}
+
+static uint64_t env_now_ms(struct env *e)
+{
+    return env_now_us(e) / 1000;
+}
+
+static uint64_t env_wall_ms(struct env *e)
+{
+    struct sim_node *n = of_env(e);
+
+    return 1700000000000u + env_now_ms(e) + n->id * 37;
+}
+
+static uint64_t env_random(struct env *e)
+{
+    return prng_next(&of_env(e)->sim->prng);
+}
+
+static void disk_start(struct sim_node *n, enum disk_lane lane)
+{
+    struct sim *s = n->sim;
+    struct disk_job *job = n->queue_head[lane];
+
+    if (job == NULL || n->running[lane] != NULL) {
+        return;
+    }
+    n->queue_head[lane] = job->next;
+    if (n->queue_head[lane] == NULL) {
+        n->queue_tail[lane] = NULL;
+    }
+    n->running[lane] = job;
+    if (lane == DISK_LANE_LOG) {
+        s->counts.log_jobs++;
+    } else {
+        s->counts.state_jobs++;
+        s->counts.checkpoints += job->kind == DISK_CHECKPOINT;
+        s->counts.snapshots += job->kind == DISK_INSTALL;
+    }
+    heap_push(
+        s, (struct sim_event){
+               .at_us = s->now_us + s->swarm.disk_us_min +
+                        prng_below(&s->prng, 2 * (uint64_t)s->swarm.disk_us_mean + 1),
+               .kind = EV_DISK,
+               .node = n->id,
+               .life = n->life,
+               .arg = lane});
+}
+
+static void env_disk_submit(struct env *e, struct disk_job *job)
+{
+    struct sim_node *n = of_env(e);
+    enum disk_lane lane = disk_job_lane(job->kind);
+
+    job->next = NULL;
+    if (n->queue_tail[lane] != NULL) {
+        n->queue_tail[lane]->next = job;
+    } else {
+        n->queue_head[lane] = job;
+    }
+    n->queue_tail[lane] = job;
+    disk_start(n, lane);
+}
+
+void world_disk_event(struct sim *s, uint32_t id, enum disk_lane lane)
+{
+    struct sim_node *n = &s->nodes[id];
+    struct disk_job *job = n->running[lane];
+
+    KV_ASSERT(job != NULL);
+    disk_job_run(job);
+    n->running[lane] = NULL;
+    node_disk_done(n->node, job);
+    if (n->node != NULL) {
+        disk_start(n, lane);
+    }
+    world_turn_end(s, id);
+}
+
+static uint64_t env_link_dial(struct env *e, const char *host, uint16_t port)
+{
+    (void)host;
+    return net_dial(of_env(e)->sim, of_env(e)->id, port);
+}
+
+static int env_link_send(struct env *e, uint64_t link, struct kv_bytes frames)
+{
+    if (of_env(e)->dying) {
+        return KV_ECLOSED;
+    }
+    return net_link_send(of_env(e)->sim, of_env(e)->id, link, frames);
+}
+
+static uint64_t env_queued(struct env *e, uint64_t id)
+{
+    (void)e;
+    (void)id;
+    return 0;
+}
+
+static void env_link_close(struct env *e, uint64_t link)
+{
+    net_link_close(of_env(e)->sim, of_env(e)->id, link);
+}
+
+static int env_conn_send(struct env *e, uint64_t conn, struct kv_bytes messages)
+{
+    if (of_env(e)->dying) {
+        return KV_ECLOSED;
+    }
+    client_from_node(of_env(e)->sim, of_env(e)->id, conn, messages);
+    return 0;
+}
+
+static void env_conn_close(struct env *e, uint64_t conn, bool now)
+{
+    (void)now;
+    client_close_from_node(of_env(e)->sim, of_env(e)->id, conn);
+}
+
+static void env_conn_read(struct env *e, uint64_t conn, bool on)
+{
+    (void)e;
+    (void)conn;
+    (void)on;
+}
+
+static void env_log(struct env *e, enum log_level level, const char *line)
+{
+    if (level <= LOG_INFO) {
+        sim_note(of_env(e)->sim, of_env(e)->id, line);
+    }
+}
+
+static void env_halt(struct env *e, int code, const char *why)
+{
+    struct sim_node *n = of_env(e);
+
+    n->halted = true;
+    n->halt_code = code;
+    snprintf(n->halt_why, sizeof n->halt_why, "%s: %s", kv_err_name(code), why);
+}
+
+const struct env_ops world_env_ops = {
+    .now_ms = env_now_ms,
+    .now_us = env_now_us,
+    .wall_ms = env_wall_ms,
+    .random = env_random,
+    .disk_submit = env_disk_submit,
+    .link_dial = env_link_dial,
+    .link_send = env_link_send,
+    .link_queued = env_queued,
+    .link_close = env_link_close,
+    .conn_send = env_conn_send,
+    .conn_queued = env_queued,
+    .conn_close = env_conn_close,
+    .conn_read = env_conn_read,
+    .log = env_log,
+    .halt = env_halt,
+};
+
+/* ---- life ---- */
+
+bool world_is_up(const struct sim *s, uint32_t id)
+{
+    return s->nodes[id].node != NULL;
+}
+
+static void world_config(const struct sim *s, uint32_t id, struct node_config *c)
+{
+    node_config_init(c);
+    c->id = id;
+    c->nodes_count = s->swarm.nodes;
+    for (uint32_t i = 0; i < s->swarm.nodes; i++) {
+        struct node_address *a = &c->nodes[i];
+
+        *a = (struct node_address){.id = i + 1,
+                                   .client_port = (uint16_t)(SIM_PORT_CLIENT + i + 1),
+                                   .peer_port = (uint16_t)(SIM_PORT_PEER + i + 1)};
+        snprintf(a->host, sizeof a->host, "127.0.0.1");
+    }
+    c->groups = s->swarm.groups;
+    c->replicas = s->swarm.replicas;
+    c->log_window = s->swarm.log_window;
+    c->checkpoint_ms_max = s->swarm.checkpoint_ms;
+    c->delta_bytes_max = 1024 * 1024;
+    c->memory_bytes_max = 64 * 1024 * 1024;
+}
+
+void world_start_node(struct sim *s, uint32_t id)
+{
+    struct sim_node *n = &s->nodes[id];
+    struct node_config c;
+    char text[256] = "";
+    int rc;
+
+    KV_ASSERT(n->node == NULL);
+    n->life++;
+    n->halted = false;
+    n->tick_at_us = 0;
+    s->counts.restarts++;
+    world_config(s, id, &c);
+    rc = mem_store_reopen(n->disk);
+    if (rc == 0) {
+        rc =
+            node_new(&c, &n->env, mem_store_base(n->disk), &n->node, text, sizeof text);
+    }
+    if (rc != 0) {
+        n->node = NULL;
+        sim_fail(s, "node %u does not start: %s %s", id, kv_err_name(rc), text);
+        return;
+    }
+    sim_note(s, id, "started");
+    node_tick(n->node);
+    world_turn_end(s, id);
+}
+
+/* Drops a job that will never come back. Only chunks own their memory (group_snapshot.c:
+ * the job is their first member). */
+static void job_drop(struct disk_job *job)
+{
+    if (job->kind == DISK_CHUNK_STORE) {
+        kv_mem_free(job);
+    }
+}
+
+void world_crash_node(struct sim *s, uint32_t id)
+{
+    struct sim_node *n = &s->nodes[id];
+
+    if (n->node == NULL) {
+        return;
+    }
+    sim_note(s, id, "crashed");
+    for (int lane = 0; lane < DISK_LANES_COUNT; lane++) {
+        /* What the disk was at may have happened or not. */
+        if (n->running[lane] != NULL && prng_below(&s->prng, 2) == 0) {
+            disk_job_run(n->running[lane]);
+        } else if (n->running[lane] != NULL) {
+            s->counts.jobs_lost++;
+        }
+        if (n->running[lane] != NULL) {
+            job_drop(n->running[lane]);
+        }
+        n->running[lane] = NULL;
+        while (n->queue_head[lane] != NULL) {
+            struct disk_job *job = n->queue_head[lane];
+
+            n->queue_head[lane] = job->next;
+            job_drop(job);
+        }
+        n->queue_tail[lane] = NULL;
+    }
+    net_node_down(s, id);
+    client_node_down(s, id);
+    n->dying = true; /* What node_free() says to clients is not heard. */
+    node_free(n->node);
+    n->dying = false;
+    n->node = NULL;
+    n->life++;
+    s->counts.crashes++;
+}
+
+/* After events: the turn's end, the next tick, the checks. */
+void world_turn_end(struct sim *s, uint32_t id)
+{
+    struct sim_node *n = &s->nodes[id];
+    uint64_t deadline_us;
+
+    if (n->node == NULL) {
+        return;
+    }
+    if (!n->halted) {
+        node_turn_end(n->node);
+    }
+    s->counts.turns++;
+    if (n->halted) {
+        s->counts.halts++;
+        sim_fail(s, "node %u halted: %s", id, n->halt_why);
+        world_crash_node(s, id);
+        return;
+    }
+    /* The node's clock runs faster or slower than the world's. */
+    deadline_us = KV_MIN(node_deadline_ms(n->node) * 1000, (uint64_t)1 << 40);
+    deadline_us = (deadline_us * 1000000 + (uint64_t)(1000000 + n->rate_ppm) - 1) /
+                  (uint64_t)(1000000 + n->rate_ppm);
+    if (deadline_us < s->now_us) {
+        deadline_us = s->now_us;
+    }
+    if (n->tick_at_us == 0 || deadline_us < n->tick_at_us) {
+        n->tick_at_us = deadline_us;
+        heap_push(s, (struct sim_event){.at_us = deadline_us,
+                                        .kind = EV_TICK,
+                                        .node = id,
+                                        .life = n->life,
+                                        .arg = deadline_us});
+    }
+    check_node(s, id);
+}
