@@ -90,6 +90,10 @@ int meta_log_decode(group_id group, struct kv_bytes in, struct log_state *out)
                  .time_ms = last.time_ms,
                  .hash = last.hash},
     };
+    if (out->base.pos.index > out->last.pos.index ||
+        out->commit_hint > out->last.pos.index) {
+        return KV_EDAMAGED;
+    }
     return 0;
 }
 

@@ -235,8 +235,10 @@ struct store_options {
     uint64_t incarnation_seed; /* Random bits for a new directory's incarnation. */
 };
 
-/* Opens or makes a data directory, takes its lock, counts the boot.
- * error_text/error_bytes  one clear line when it fails.
+/* Opens or makes a data directory, takes its lock, counts the boot, and finishes what a
+ * crash interrupted.
+ * error_text/error_bytes  one clear line when it fails. When it succeeds: "" or a warning
+ *                         (overlayfs, network or memory file system).
  * Returns 0; KV_EEXIST (another process holds the directory), KV_ELOST (state and log
  * contradict each other: a part was lost or replaced), KV_EDAMAGED, KV_EFORMAT,
  * KV_ENOSPACE, KV_EIO. */

@@ -1,0 +1,192 @@
+/* storage/lmdb_store.h - what the files of the LMDB store share. Private to storage/.
+ *
+ * Databases of the log environment: "heads" (group u32 BE -> log record of storage/meta.h),
+ * "node" ("identity" -> identity record), "log0".."log7" (group u32 BE, index u64 BE ->
+ * entry record of raft/record.h; group g is in log(g mod 8)). Of the state environment:
+ * "groups" (group u32 BE -> state record), "rows" (group u32 BE, generation u32 BE, kind
+ * u8, key -> row record of storage/row.h), "node" ("identity").
+ *
+ * Needs:    storage/lmdb_env.h, storage/snapshot.h.
+ * Used by:  storage/lmdb_*.c, storage/store.c.
+ */
+#ifndef KV_STORAGE_LMDB_STORE_H
+#define KV_STORAGE_LMDB_STORE_H
+
+#include <pthread.h>
+
+#include "storage/lmdb_env.h"
+#include "storage/row.h"
+#include "storage/store.h"
+
+enum {
+    LOG_HEADS = 0, /* Places in lmdb_env.dbis. */
+    LOG_NODE = 1,
+    LOG_ENTRIES = 2,
+    LOG_SHARDS = 8,
+    LOG_KEY_BYTES = 12,
+    STATE_GROUPS = 0,
+    STATE_ROWS = 1,
+    STATE_NODE = 2,
+    STATE_KEY_HEAD_BYTES = 9,
+    STATE_KEY_BYTES_MAX = STATE_KEY_HEAD_BYTES + ROW_BEGIN_BYTES_MAX,
+    GROUPS_MAX_DEFAULT = 4096,
+    SWEEP_STEP = 1024, /* Rows or entries that one commit deletes behind the scenes. */
+};
+_Static_assert(STATE_KEY_HEAD_BYTES <= 31, "the key prefix that design.md allows");
+_Static_assert(STATE_KEY_BYTES_MAX <= 511, "LMDB's longest key");
+
+/* A snapshot file, made or received. id 0: there is none. */
+struct snapshot_file {
+    uint64_t id;
+    uint64_t bytes;             /* Made: its size. Received: stored so far. */
+    struct raft_snapshot about; /* Made files only. */
+};
+
+struct snapshot_slot {
+    struct snapshot_file made;
+    struct snapshot_file received;
+};
+
+/* Where the scrubber goes on: behind this key of this database. */
+struct scrub_place {
+    uint32_t database; /* 0..LOG_SHARDS-1: entries; LOG_SHARDS: rows. */
+    uint8_t key[STATE_KEY_BYTES_MAX];
+    size_t key_len;
+    uint64_t rounds;
+};
+
+struct lmdb_store {
+    struct store base; /* First: store.h. */
+    int dir_fd;
+    int lock_fd;
+    int snap_fd;
+    struct ballast ballast;
+    struct lmdb_env log;
+    struct lmdb_env state;
+    struct lmdb_reader log_reader;        /* Loop thread. */
+    struct lmdb_reader state_reader;      /* Loop thread. */
+    struct lmdb_reader side_log_reader;   /* Checkpoint thread. */
+    struct lmdb_reader side_state_reader; /* Checkpoint thread. */
+    uint32_t groups_max;
+    uint32_t groups_end; /* At open, all groups that were ever written are below it. */
+    /* The generation that the loop thread reads, by group; 0: nothing stored. Rows of
+     * it are not swept, even when an install has switched another one in. */
+    _Atomic uint32_t *generations;
+    _Atomic uint64_t checkpoints;
+    pthread_mutex_t files_lock;   /* Guards `files`. */
+    struct snapshot_slot **files; /* By group; NULL until used. */
+    struct scrub_place scrub;
+};
+
+static inline struct lmdb_store *lmdb_store_of(struct store *s)
+{
+    return (struct lmdb_store *)s;
+}
+
+/* Key of a group in "heads" and "groups". */
+static inline struct kv_bytes lmdb_group_key(group_id group, uint8_t room[4])
+{
+    kv_put_u32be(room, group);
+    return kv_bytes(room, 4);
+}
+
+/* ---- storage/lmdb_log.c: verbs ---- */
+
+int lmdb_log_write(struct store *s, const struct log_write *writes, size_t count);
+int lmdb_log_load(struct store *s, group_id group, struct log_state *out);
+int lmdb_log_meta(struct store *s, group_id group, raft_index index,
+                  struct raft_meta *out);
+int lmdb_log_read(struct store *s, group_id group, raft_index begin, raft_index end,
+                  size_t bytes_max, struct arena *arena, struct kv_bytes **out_records,
+                  uint32_t *out_count);
+int lmdb_log_repair(struct store *s, group_id group, raft_index index,
+                    struct kv_bytes record);
+
+/* What the transaction sees of the group's log; all zero when there is nothing.
+ * 0, KV_EDAMAGED, KV_EFORMAT, an LMDB code. */
+int lmdb_log_head(struct lmdb_store *ls, MDB_txn *txn, group_id group,
+                  struct log_state *out);
+
+/* The database with the entries of `group`. */
+MDB_dbi lmdb_log_dbi(const struct lmdb_store *ls, group_id group);
+
+/* At open: raises groups_end. */
+int lmdb_log_groups(struct lmdb_store *ls);
+
+/* Deletes compacted entries, at most SWEEP_STEP, in one commit. */
+int lmdb_log_sweep(struct lmdb_store *ls, bool *out_more);
+
+/* ---- storage/lmdb_state.c: verbs ---- */
+
+int lmdb_state_load(struct store *s, group_id group, struct state_meta *out);
+int lmdb_state_get(struct store *s, group_id group, uint8_t kind, struct kv_bytes key,
+                   struct arena *arena, struct row *out);
+int lmdb_state_range(struct store *s, group_id group, uint8_t kind,
+                     struct kv_bytes begin, struct kv_bytes end, uint32_t rows_max,
+                     struct arena *arena, struct row **out_rows, uint32_t *out_count);
+int lmdb_state_checkpoint(struct store *s, group_id group,
+                          const struct state_meta *meta, const struct row *rows,
+                          size_t count);
+int lmdb_state_mark_clear(struct store *s, group_id group);
+
+/* What the transaction sees of the group's state; all zero when there is nothing. */
+int lmdb_state_meta(struct lmdb_store *ls, MDB_txn *txn, group_id group,
+                    struct state_meta *out, uint32_t *out_generation);
+int lmdb_state_meta_put(struct lmdb_store *ls, MDB_txn *txn, group_id group,
+                        const struct state_meta *meta, uint32_t generation);
+
+/* At open: reads the generations of all groups, raises groups_end. */
+int lmdb_state_groups(struct lmdb_store *ls);
+
+/* A generation of `group` under which there is no row yet. */
+int lmdb_state_generation_new(struct lmdb_store *ls, MDB_txn *txn, group_id group,
+                              uint32_t *out);
+
+/* Writes one row. 0 or an LMDB code. */
+int lmdb_state_row_put(struct lmdb_store *ls, MDB_txn *txn, group_id group,
+                       uint32_t generation, const struct row *r);
+
+/* Splits the key of a row; false when it is too short (the mark) or too long. */
+bool lmdb_state_key_split(const MDB_val *key, group_id *out_group,
+                          uint32_t *out_generation, uint8_t *out_kind,
+                          struct kv_bytes *out_key);
+
+/* Pages that a commit of this row may dirty. */
+uint64_t lmdb_state_row_pages(const struct row *r);
+
+/* Deletes rows of generations that nobody reads, at most SWEEP_STEP, in one commit. */
+int lmdb_state_sweep(struct lmdb_store *ls, bool *out_more);
+
+/* ---- storage/lmdb_snapshot.c: verbs ---- */
+
+int lmdb_snapshot_make(struct store *s, group_id group, struct raft_snapshot *out);
+int lmdb_snapshot_read(struct store *s, group_id group, uint64_t id, uint64_t offset,
+                       uint32_t len, uint8_t *out);
+int lmdb_snapshot_chunk_store(struct store *s, group_id group,
+                              const struct raft_snapshot *snap,
+                              const struct raft_chunk *chunk);
+int lmdb_snapshot_chunk_offset(struct store *s, group_id group, uint64_t id,
+                               uint64_t *out);
+int lmdb_snapshot_install(struct store *s, group_id group,
+                          const struct raft_snapshot *snap);
+
+/* Opens DIR/snap, forgets made files, keeps what was received. 0, KV_EIO, KV_ENOMEM. */
+int lmdb_snapshot_open(struct lmdb_store *ls);
+void lmdb_snapshot_close(struct lmdb_store *ls);
+
+/* ---- storage/lmdb_scrub.c: verb ---- */
+
+int lmdb_scrub(struct store *s, size_t bytes, struct store_damage *out_damage,
+               bool *out_found, uint64_t *out_round);
+
+/* ---- storage/identity.c: verbs ---- */
+
+int identity_load(struct store *s, struct store_identity *out);
+int identity_save(struct store *s, const struct store_identity *id);
+
+/* Compares the two environments, finishes a directory that was just being made, counts
+ * the boot. incarnation: for a new directory.
+ * Returns 0, KV_ELOST with *out_reason, others. */
+int identity_open(struct lmdb_store *ls, uint64_t incarnation, const char **out_reason);
+
+#endif

@@ -1,0 +1,25 @@
+/* tests/lib/store_dir.h - temporary folders with a store in them.
+ *
+ * Needs:    storage/store.h.
+ * Used by:  tests/storage, tests/bench.
+ * Threads:  one.
+ */
+#ifndef KV_TESTS_LIB_STORE_DIR_H
+#define KV_TESTS_LIB_STORE_DIR_H
+
+#include "storage/store.h"
+
+enum {
+    STORE_DIR_BYTES = 256
+};
+
+/* Makes an empty folder below $TMPDIR or /tmp. Ends the test program when it cannot. */
+void store_dir_make(char path[STORE_DIR_BYTES]);
+
+/* Deletes a folder and all below it. */
+void store_dir_remove(const char *path);
+
+/* Opens a small store there: 64 MiB maps, 1 MiB reserve. Returns store_open()'s code. */
+KV_MUST_CHECK int store_dir_open(const char *path, struct store **out);
+
+#endif
