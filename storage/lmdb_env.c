@@ -285,8 +285,9 @@ static int commit(struct lmdb_env *e, MDB_txn *txn)
         struct stat st;
 
         e->file_bytes = end;
-        if (fstat(e->fd, &st) == 0 && (uint64_t)st.st_size < end) {
-            (void)ftruncate(e->fd, (off_t)end); /* The commit itself is done. */
+        if (fstat(e->fd, &st) == 0 && (uint64_t)st.st_size < end &&
+            ftruncate(e->fd, (off_t)end) != 0) {
+            e->file_bytes = (uint64_t)st.st_size; /* Next time; this commit is done. */
         }
     }
     return 0;
