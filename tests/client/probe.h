@@ -8,6 +8,7 @@
 #define KV_TESTS_CLIENT_PROBE_H
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -104,10 +105,12 @@ static inline void rig_client(struct rig *rig, const struct kv_options *options)
 
 static inline int rig_setup(void **state)
 {
+    static const struct sigaction ignore = {.sa_handler = SIG_IGN};
     static struct rig rigs[1]; /* One test at a time. */
     struct rig *rig = &rigs[0];
     struct kv_options options;
 
+    (void)sigaction(SIGPIPE, &ignore, NULL); /* As kv_start() asks of a program. */
     memset(rig, 0, sizeof *rig);
     assert_int_equal(uv_loop_init(&rig->loop), 0);
     rig->server = fake_server_start(1, 0);

@@ -42,10 +42,12 @@ static struct kv_options cluster_options(struct cluster *c)
 
 static int setup(void **state)
 {
+    static const struct sigaction ignore = {.sa_handler = SIG_IGN};
     static struct cluster clusters[1];
     struct cluster *c = &clusters[0];
     struct kv_options options;
 
+    (void)sigaction(SIGPIPE, &ignore, NULL);
     memset(c, 0, sizeof *c);
     assert_int_equal(uv_loop_init(&c->rig.loop), 0);
     for (uint32_t i = 0; i < NODES; i++) {

@@ -1,6 +1,7 @@
 /* tests/lib/fake_server.c - a node that misbehaves on demand. */
 #include "tests/lib/fake_server.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <uv.h>
@@ -420,11 +421,13 @@ static void on_async(uv_async_t *async)
 
     uv_mutex_lock(&s->lock);
     wants_stop = s->wants_stop;
-    s->wants_drop = false;
     uv_mutex_unlock(&s->lock);
     for (struct fake_conn *conn = s->conns; conn != NULL; conn = conn->next) {
         conn_close(conn);
     }
+    uv_mutex_lock(&s->lock);
+    s->wants_drop = false;
+    uv_mutex_unlock(&s->lock);
     if (wants_stop) {
         uv_walk(&s->loop, close_rest, NULL);
     }
@@ -433,7 +436,12 @@ static void on_async(uv_async_t *async)
 static void run(void *ctx)
 {
     struct fake_server *s = ctx;
+    sigset_t pipe;
 
+    /* Clients go away while it writes; the test's thread keeps its own disposition. */
+    (void)sigemptyset(&pipe);
+    (void)sigaddset(&pipe, SIGPIPE);
+    (void)pthread_sigmask(SIG_BLOCK, &pipe, NULL);
     (void)uv_run(&s->loop, UV_RUN_DEFAULT);
 }
 
