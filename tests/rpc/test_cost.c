@@ -14,15 +14,18 @@
 #include "rpc/scan.h"
 #include "rpc/slot.h"
 
+/* Under a sanitizer it only has to run: figures mean nothing there, none is judged. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum {
     ROUNDS = 500,
-    TRIES = 2
-}; /* Only to have run it: the figures mean nothing. */
+    TRIES = 2,
+    IS_JUDGED = 0
+};
 #else
 enum {
     ROUNDS = 20000,
-    TRIES = 5
+    TRIES = 5,
+    IS_JUDGED = 1
 };
 #endif
 
@@ -53,7 +56,7 @@ static void report(const char *what, void (*work)(void *ctx), void *ctx,
     double ns = cost_ns(work, ctx);
 
     print_message("%-46s %8.0f ns\n", what, ns);
-    assert_true(ns < at_most_ns);
+    assert_true(!IS_JUDGED || ns < at_most_ns);
 }
 
 /* ---- a put ---- */
