@@ -34,7 +34,7 @@ struct raft_cluster_node {
     raft_id leader;
     raft_term term;
     uint64_t deadline_ms;
-    uint64_t time_seen_ms;
+    uint64_t clock_ms; /* Added to the cluster's time: clocks of replicas differ. */
     bool snapshot_wanted;
     struct raft_snapshot snapshot; /* The newest that it made; id 0: none. */
 };
@@ -135,6 +135,9 @@ void raft_cluster_drop(struct raft_cluster *c, uint32_t at);
 void raft_cluster_settle(struct raft_cluster *c);
 
 /* ---- looking in ---- */
+
+/* The replica's own clock. */
+uint64_t raft_cluster_now_ms(const struct raft_cluster *c, raft_id id);
 
 /* The replica that leads the highest term; 0: nobody. */
 raft_id raft_cluster_leader(const struct raft_cluster *c);

@@ -18,6 +18,16 @@ void raft_judge_entry(struct raft_judge *j, const struct raft_entry *e)
     }
 }
 
+void raft_judge_store(struct raft_judge *j, const struct raft_disk_log *log,
+                      raft_index from)
+{
+    const struct raft_entry *e = raft_disk_log_get(log, from);
+
+    KV_ASSERT(from > log->base.pos.index);
+    KV_ASSERT(e == NULL || from > j->commit_max || e->hash != j->committed[from] ||
+              j->forgiving);
+}
+
 void raft_judge_leader(struct raft_judge *j, raft_id id, raft_term term,
                        const struct raft_disk_log *log)
 {

@@ -38,6 +38,11 @@ struct raft_judge {
 /* An entry was appended to some log (3: log matching). */
 void raft_judge_entry(struct raft_judge *j, const struct raft_entry *e);
 
+/* A replica replaces its log from `from` on (9: what is committed is never lost by a
+ * replica that had it). */
+void raft_judge_store(struct raft_judge *j, const struct raft_disk_log *log,
+                      raft_index from);
+
 /* A replica became the leader of `term` (1: election safety, 4: completeness). */
 void raft_judge_leader(struct raft_judge *j, raft_id id, raft_term term,
                        const struct raft_disk_log *log);
