@@ -254,7 +254,6 @@ static void conn_out_release(struct conns *cs, struct conn *c)
         buf_init(&c->out, CONN_OUTPUT_BYTES_MAX);
     } else {
         buf_close(&c->out);
-        buf_reset(&c->out);
     }
 }
 
@@ -302,9 +301,12 @@ void conn_reply_end(struct node *n, const struct request *req, int code)
 static bool head_msgid(const struct conn *c, uint32_t *out)
 {
     const uint8_t *p = c->head;
-    size_t len = c->head_len, at = 1;
+    size_t len = c->head_len, at;
 
-    at = len > 0 && p[0] == 0xdc ? 3 : len > 0 && p[0] == 0xdd ? 5 : 1;
+    if (len == 0 || (p[0] != 0x94 && p[0] != 0xdc && p[0] != 0xdd)) {
+        return false;
+    }
+    at = p[0] == 0xdc ? 3 : p[0] == 0xdd ? 5 : 1;
     if (len < at + 2 || p[at] != RPC_REQUEST) {
         return false;
     }
@@ -395,7 +397,6 @@ static void conn_in_release(struct conns *cs, struct conn *c)
 {
     cs->stats.input_bytes -= c->in.cap;
     buf_close(&c->in);
-    buf_reset(&c->in);
 }
 
 /* A message is whole: `data` holds its last `len` bytes, c->in what came before. */

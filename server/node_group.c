@@ -231,6 +231,9 @@ void node_group_changed(struct node *n, struct group *g)
              (unsigned long long)status.term, roles[status.role], leader);
     if (leader != 0) {
         router_hint(n, id, leader, status.term);
+    } else {
+        /* What was said before is no news: only what comes from now on. */
+        n->leader_hints[id] = 0;
     }
     balance_note(n, id, leads);
     peers_state_changed(n, id);

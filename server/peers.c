@@ -246,6 +246,14 @@ bool peers_is_up(const struct node *n, uint32_t node)
     return peers_up_since_ms(n, node) != 0;
 }
 
+bool peers_is_responsive(const struct node *n, uint32_t node)
+{
+    const struct peer *p = peer_get(n, node);
+
+    return p != NULL && p->up_since_ms != 0 &&
+           n->now_ms < p->link->heard_ms + PEERS_QUIET_MS_MAX;
+}
+
 uint64_t peers_up_since_ms(const struct node *n, uint32_t node)
 {
     const struct peer *p = peer_get(n, node);

@@ -73,6 +73,8 @@ void peers_state_changed(struct node *n, group_id group);
 
 /* A link with a valid HELLO is up. */
 bool peers_is_up(const struct node *n, uint32_t node);
+/* And something came through it lately: worth sending a request to. */
+bool peers_is_responsive(const struct node *n, uint32_t node);
 /* Since when, 0 when it is down. */
 uint64_t peers_up_since_ms(const struct node *n, uint32_t node);
 /* It has exchanged HELLO with us since our start. */

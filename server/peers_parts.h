@@ -17,6 +17,8 @@ enum {
     PEERS_HELLO_BYTES_MAX = 2048, /* Of a frame of a stranger. */
     PEERS_HELLO_MS_MAX = 2000,    /* For a dial, and for HELLO. */
     PEERS_SILENT_MS_MAX = 5000,   /* A link without a byte for so long is dead. */
+    PEERS_QUIET_MS_MAX = 1500,    /* STATE comes each second: no request goes to one
+                                  * that missed it. */
     PEERS_TWIN_MS_MAX = 3000,     /* A link heard of within this is alive. */
     PEERS_REFUSED_MS = 1000,      /* Time for a refusal to be read. */
     PEERS_STATE_MS = 1000,        /* Between STATE frames. */

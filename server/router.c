@@ -257,7 +257,7 @@ static void route(struct node *n, struct request *req)
         (req->origin == REQ_FROM_CONN && !req->rpc.options.forward)) {
         answer_not_leader(n, req, leader == n->config.id ? 0 : leader);
     } else if (leader == 0 || leader == n->config.id || req->retry_ms > n->now_ms ||
-               !peers_is_up(n, leader)) {
+               !peers_is_responsive(n, leader)) {
         wait_push(n, req, req->group);
     } else {
         forward(n, req, leader);

@@ -149,6 +149,7 @@ static uint64_t link_new(struct net *net, uint32_t owner, uint32_t peer, uint64_
                                                      .life = net->nodes[owner].life,
                                                      .other = other,
                                                      .open = true};
+    buf_init(&net->links[net->links_count].raw, (size_t)64 * 1024 * 1024);
     return ++net->links_count;
 }
 
@@ -174,6 +175,10 @@ static int env_link_send(struct env *e, uint64_t id, struct kv_bytes frames)
     struct net *net = n->net;
     struct net_link *l = link_at(net, id);
 
+    if (l->open && l->peer == 0) {
+        buf_append_bytes(&l->raw, frames);
+        return 0;
+    }
     if (!l->open || l->other == 0) {
         return KV_ECLOSED;
     }
@@ -393,6 +398,9 @@ void net_free(struct net *net)
             buf_close(&net->clients[i].in);
         }
     }
+    for (i = 0; i < net->links_count; i++) {
+        buf_close(&net->links[i].raw);
+    }
     kv_mem_free(net->heap);
     kv_mem_free(net->lines);
     kv_mem_free(net);
@@ -472,6 +480,38 @@ void net_isolate(struct net *net, uint32_t id, bool cut)
             net_cut(net, id, i, cut);
         }
     }
+}
+
+uint64_t net_raw_open(struct net *net, uint32_t node)
+{
+    uint64_t id = link_new(net, node, 0, 0);
+
+    node_link_open(net->nodes[node].node, id, false);
+    node_turn_end(net->nodes[node].node);
+    return id;
+}
+
+void net_raw_send(struct net *net, uint64_t link, struct kv_bytes bytes)
+{
+    struct net_link *l = link_at(net, link);
+    struct net_node *n = &net->nodes[l->owner];
+
+    if (l->open && n->up && l->life == n->life) {
+        push(net, (struct net_event){.at_us = net->now_us + net->delay_us,
+                                     .kind = NET_LINK_DATA,
+                                     .node = l->owner,
+                                     .id = link,
+                                     .data = copy(bytes),
+                                     .len = bytes.len});
+    }
+}
+
+struct kv_bytes net_raw_received(struct net *net, uint64_t link, bool *out_open)
+{
+    struct net_link *l = link_at(net, link);
+
+    *out_open = l->open;
+    return buf_bytes(&l->raw);
 }
 
 /* ---- time ---- */
@@ -738,6 +778,14 @@ uint32_t net_ask(struct net *net, struct net_client *c, struct rpc_request *q)
     net_send(net, c, b.data, b.len);
     buf_close(&b);
     return q->msgid;
+}
+
+void net_stall(struct net_client *c, bool stalled)
+{
+    c->stalled = stalled;
+    if (!stalled) {
+        c->queued = 0;
+    }
 }
 
 bool net_take(struct net_client *c, struct kv_bytes *out)

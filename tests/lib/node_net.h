@@ -54,7 +54,7 @@ struct net_link {
     uint32_t life;
     uint64_t other; /* Id of the other end; 0: none yet. */
     bool open;
-    uint64_t queued_until_us; /* When what was sent has arrived. */
+    struct buf raw; /* peer 0: what the node sent to the test. */
 };
 
 struct net_client {
@@ -64,7 +64,7 @@ struct net_client {
     bool reading;    /* The node wants its bytes. */
     struct buf in;   /* What the node sent. */
     size_t at;       /* Read so far. */
-    uint64_t queued; /* Bytes that the client does not read: see net_client_stall(). */
+    uint64_t queued; /* Bytes that the client does not read: see net_stall(). */
     bool stalled;
     uint32_t msgid;
 };
@@ -127,6 +127,12 @@ void net_kill(struct net *net, uint32_t id);
 void net_cut(struct net *net, uint32_t a, uint32_t b, bool cut);
 void net_isolate(struct net *net, uint32_t id, bool cut);
 
+/* A link to a node whose other end is the test: what the node sends is kept. */
+uint64_t net_raw_open(struct net *net, uint32_t node);
+void net_raw_send(struct net *net, uint64_t link, struct kv_bytes bytes);
+/* What came so far; false in *out_open: the node closed it. */
+struct kv_bytes net_raw_received(struct net *net, uint64_t link, bool *out_open);
+
 /* ---- time ---- */
 
 void net_run_ms(struct net *net, uint64_t ms);
@@ -145,6 +151,8 @@ void net_disconnect(struct net *net, struct net_client *c);
 void net_send(struct net *net, struct net_client *c, const void *data, size_t len);
 /* Sends a request; returns its msgid. */
 uint32_t net_ask(struct net *net, struct net_client *c, struct rpc_request *q);
+/* The client reads nothing from now on (or again); what is sent meanwhile is counted. */
+void net_stall(struct net_client *c, bool stalled);
 /* Takes the next whole response that has arrived; false when there is none. */
 bool net_take(struct net_client *c, struct kv_bytes *out);
 /* Asks and runs until the answer is there. The reply lives until the next call with the
