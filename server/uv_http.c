@@ -44,15 +44,21 @@ static const char *status_text(int status)
 
 /* ---- the end of a connection ---- */
 
+static void on_connection(uv_stream_t *stream, int status);
+
 static void on_closed(uv_handle_t *handle)
 {
     struct uv_http_conn *c = handle->data;
+    struct uv_http *h = c->http;
 
     KV_ASSERT(c->magic == UV_HTTP_MAGIC && c->used && !c->writing);
     buf_close(&c->out);
     buf_close(&c->flying);
     c->used = false;
-    c->http->count--;
+    h->count--;
+    if (h->open && h->blocked) {
+        on_connection((uv_stream_t *)&h->listener, 0);
+    }
 }
 
 static void conn_close(struct uv_http_conn *c)
@@ -184,6 +190,7 @@ static void request_end(struct uv_http_conn *c)
     char *query;
     int status;
 
+    c->used_at = ++h->uses;
     c->ending |= !c->keep_alive || c->out.len > UV_HTTP_OUT_BYTES;
     if (c->parser.method != HTTP_GET && !is_head) {
         refuse(c, 405, "this port only answers GET and HEAD");
@@ -341,12 +348,50 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 
 static struct uv_http_conn *conn_take(struct uv_http *h)
 {
-    for (uint32_t i = 0; i < UV_HTTP_CONNS_MAX + 1; i++) {
+    for (uint32_t i = 0; i < UV_HTTP_PLACES; i++) {
         if (!h->conns[i].used) {
             return &h->conns[i];
         }
     }
     return NULL;
+}
+
+/* Finds the connection that was of no use for the longest time. ended: among those
+ * that only linger; else among those that neither linger nor are being written to. */
+static struct uv_http_conn *conn_useless(struct uv_http *h, bool ended)
+{
+    struct uv_http_conn *oldest = NULL;
+
+    for (uint32_t i = 0; i < UV_HTTP_PLACES; i++) {
+        struct uv_http_conn *c = &h->conns[i];
+
+        if (c->used && !c->closing && !c->writing && c->shut == ended &&
+            (oldest == NULL || c->used_at < oldest->used_at)) {
+            oldest = c;
+        }
+    }
+    return oldest;
+}
+
+/* Makes room for `c`, accepted last. False when all others are being written to. */
+static bool conn_make_room(struct uv_http *h, const struct uv_http_conn *c)
+{
+    struct uv_http_conn *victim;
+    uint32_t live = 0;
+
+    for (uint32_t i = 0; i < UV_HTTP_PLACES; i++) {
+        live += h->conns[i].used && !h->conns[i].closing && !h->conns[i].shut;
+    }
+    if (live <= UV_HTTP_CONNS_MAX) {
+        return true;
+    }
+    victim = conn_useless(h, false);
+    KV_ASSERT(victim != NULL); /* At least `c` itself, as the newest. */
+    if (victim == c) {
+        return false;
+    }
+    conn_close(victim);
+    return true;
 }
 
 static void on_connection(uv_stream_t *stream, int status)
@@ -360,6 +405,10 @@ static void on_connection(uv_stream_t *stream, int status)
     c = conn_take(h);
     h->blocked = c == NULL; /* libuv holds it until a place is free. */
     if (h->blocked) {
+        c = conn_useless(h, true);
+        if (c != NULL) {
+            conn_close(c);
+        }
         return;
     }
     memset(c, 0, sizeof *c);
@@ -374,6 +423,7 @@ static void on_connection(uv_stream_t *stream, int status)
     }
     c->tcp.data = c;
     c->used = true;
+    c->used_at = ++h->uses;
     h->count++;
     if (uv_accept(stream, (uv_stream_t *)&c->tcp) != 0 ||
         uv_read_start((uv_stream_t *)&c->tcp, uv_env_alloc, on_read) != 0) {
@@ -382,7 +432,7 @@ static void on_connection(uv_stream_t *stream, int status)
     }
     uv_tcp_nodelay(&c->tcp, 1);
     c->deadline_ms = uv_env_now_ms(h->e) + UV_HTTP_HEAD_MS;
-    if (h->count > UV_HTTP_CONNS_MAX) {
+    if (!conn_make_room(h, c)) {
         refuse(c, 503, "too many connections to this port");
         conn_flush(c);
     }
@@ -399,8 +449,7 @@ int uv_http_init(struct uv_http *h, struct uv_env *e)
     h->settings.on_url = on_url;
     h->settings.on_headers_complete = on_headers_complete;
     h->settings.on_message_complete = on_message_complete;
-    /* One more than the limit: the place of the one that is told so. */
-    h->conns = kv_mem_zalloc((UV_HTTP_CONNS_MAX + 1) * sizeof *h->conns);
+    h->conns = kv_mem_zalloc(UV_HTTP_PLACES * sizeof *h->conns);
     return h->conns == NULL ? KV_ENOMEM : 0;
 }
 
@@ -421,7 +470,7 @@ int uv_http_listen(struct uv_http *h, const struct config_address *at,
 
 void uv_http_sweep(struct uv_http *h, uint64_t now_ms)
 {
-    for (uint32_t i = 0; h->conns != NULL && i < UV_HTTP_CONNS_MAX + 1; i++) {
+    for (uint32_t i = 0; h->conns != NULL && i < UV_HTTP_PLACES; i++) {
         struct uv_http_conn *c = &h->conns[i];
 
         if (!c->used || c->closing || now_ms < c->deadline_ms) {
@@ -434,9 +483,6 @@ void uv_http_sweep(struct uv_http *h, uint64_t now_ms)
             conn_close(c);
         }
     }
-    if (h->open && h->blocked) {
-        on_connection((uv_stream_t *)&h->listener, 0);
-    }
 }
 
 void uv_http_stop(struct uv_http *h)
@@ -445,7 +491,7 @@ void uv_http_stop(struct uv_http *h)
         h->open = false;
         uv_close((uv_handle_t *)&h->listener, NULL);
     }
-    for (uint32_t i = 0; h->conns != NULL && i < UV_HTTP_CONNS_MAX + 1; i++) {
+    for (uint32_t i = 0; h->conns != NULL && i < UV_HTTP_PLACES; i++) {
         if (h->conns[i].used) {
             conn_close(&h->conns[i]);
         }

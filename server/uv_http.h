@@ -1,8 +1,9 @@
 /* server/uv_http.h - the HTTP port: GET and HEAD of what operators look at.
  *
  * HTTP/1.0 and 1.1 with keep-alive and pipelining. Requests are small and have no
- * body; answers come from admin_get() at once. Never blocks the loop, and nobody can
- * hold one of its few connections by being slow.
+ * body; answers come from admin_get() at once. Never blocks the loop. Nobody can hold
+ * its few connections: when all are taken, the one that was of no use for the longest
+ * time makes room, so that a health check gets through.
  *
  * Needs:    libuv, llhttp, rpc/buf.h, server/node.h (admin_get).
  * Used by:  server/uv_env.c, tests.
@@ -26,7 +27,8 @@ struct uv_http;
 
 enum {
     UV_HTTP_CONNS_MAX = 64,
-    UV_HTTP_HEAD_BYTES_MAX = 8 * 1024, /* Request line and headers. */
+    UV_HTTP_PLACES = UV_HTTP_CONNS_MAX + 16, /* With those that are on their way out. */
+    UV_HTTP_HEAD_BYTES_MAX = 8 * 1024,       /* Request line and headers. */
     UV_HTTP_URL_BYTES_MAX = 2 * 1024,
     UV_HTTP_BODY_BYTES_MAX = 16 * 1024 * 1024, /* Of one answer. */
     UV_HTTP_OUT_BYTES = 256 * 1024, /* More waiting than this: the connection ends after
@@ -57,6 +59,7 @@ struct uv_http_conn {
     bool url_too_long;
     bool has_body;
     bool keep_alive;
+    uint64_t used_at; /* uv_http.uses at its accept or its last whole request. */
     uint64_t deadline_ms;
     struct buf out;    /* Answers that are not yet written. */
     struct buf flying; /* Given to libuv. */
@@ -69,7 +72,8 @@ struct uv_http {
     bool open;
     bool blocked;   /* A connection waits to be accepted: all places are taken. */
     uint32_t count; /* Of conns in use. */
-    struct uv_http_conn *conns;
+    uint64_t uses;  /* Counts accepts and requests. */
+    struct uv_http_conn *conns; /* UV_HTTP_PLACES */
     llhttp_settings_t settings;
     struct buf body;   /* Of the answer that is being made. */
     uint64_t requests; /* Answered since start, errors included. */
