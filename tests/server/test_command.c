@@ -1,0 +1,210 @@
+/* tests/server/test_command.c - payloads: what goes in comes out, the rest is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "raft/base/err.h"
+#include "raft/base/prng.h"
+#include "server/command.h"
+
+static uint8_t slots[COMMAND_SLOTS_BYTES];
+
+static const struct command *examples(size_t *out_count)
+{
+    static struct command c[7];
+
+    c[0] = (struct command){.kind = COMMAND_KV_PUT, .slot = 77};
+    c[0].key = kv_bytes_str("key");
+    c[0].value = kv_bytes_str("value");
+    c[1] = (struct command){.kind = COMMAND_KV_DEL, .slot = KV_SLOTS - 1};
+    c[1].key = kv_bytes_str("k");
+    c[2] = (struct command){.kind = COMMAND_KV_CAS, .slot = 1};
+    c[2].key = kv_bytes_str("k");
+    c[2].has_expected = true;
+    c[2].expected = kv_bytes_str("old");
+    c[3] = c[2];
+    c[3].has_expected = false;
+    c[3].expected = kv_bytes(NULL, 0);
+    c[3].has_replacement = true; /* And an empty one: not the same as none. */
+    c[4] = (struct command){.kind = COMMAND_KV_INCR, .slot = 5, .delta = INT64_MIN};
+    c[4].key = kv_bytes_str("counter");
+    c[5] = (struct command){.kind = COMMAND_MAP_SET, .epoch_replaced = 3, .epoch = 4};
+    c[5].map = kv_bytes_str("map");
+    c[6] = (struct command){.kind = COMMAND_OWN_SLOTS, .rev_offset = 9};
+    command_slot_set(slots, 0);
+    command_slot_set(slots, 9999);
+    c[6].slots = kv_bytes(slots, sizeof slots);
+    *out_count = 7;
+    return c;
+}
+
+static void assert_same(const struct command *a, const struct command *b)
+{
+    assert_int_equal(a->kind, b->kind);
+    assert_int_equal(a->slot, b->slot);
+    assert_int_equal(a->has_expected, b->has_expected);
+    assert_int_equal(a->has_replacement, b->has_replacement);
+    assert_true(kv_bytes_equal(a->key, b->key));
+    assert_true(kv_bytes_equal(a->value, b->value));
+    assert_true(kv_bytes_equal(a->expected, b->expected));
+    assert_true(kv_bytes_equal(a->replacement, b->replacement));
+    assert_true(a->delta == b->delta);
+    assert_true(a->epoch == b->epoch && a->epoch_replaced == b->epoch_replaced);
+    assert_true(kv_bytes_equal(a->map, b->map));
+    assert_true(a->rev_offset == b->rev_offset);
+    assert_true(kv_bytes_equal(a->slots, b->slots));
+}
+
+static void decodes_what_it_encodes(void **state)
+{
+    uint8_t out[4096];
+    size_t count;
+    const struct command *c = examples(&count);
+
+    (void)state;
+    for (size_t i = 0; i < count; i++) {
+        struct command back;
+        size_t len = command_bytes(&c[i]);
+
+        assert_true(len <= sizeof out);
+        command_encode(&c[i], out);
+        assert_int_equal(command_decode(kv_bytes(out, len), &back), 0);
+        assert_same(&c[i], &back);
+    }
+}
+
+static void refuses_every_other_length(void **state)
+{
+    uint8_t out[4096];
+    size_t count;
+    const struct command *c = examples(&count);
+
+    (void)state;
+    for (size_t i = 0; i < count; i++) {
+        struct command back;
+        size_t len = command_bytes(&c[i]);
+
+        memset(out, 0, sizeof out);
+        command_encode(&c[i], out);
+        for (size_t cut = 0; cut < len; cut++) {
+            assert_int_equal(command_decode(kv_bytes(out, cut), &back), KV_ECORRUPT);
+        }
+        assert_int_equal(command_decode(kv_bytes(out, len + 1), &back), KV_ECORRUPT);
+    }
+}
+
+static void unknown_version_and_kind_are_told_apart_from_damage(void **state)
+{
+    uint8_t out[64];
+    struct command c = {.kind = COMMAND_KV_DEL};
+    struct command back;
+    size_t len;
+
+    (void)state;
+    c.key = kv_bytes_str("k");
+    len = command_bytes(&c);
+    command_encode(&c, out);
+    out[0] = COMMAND_VERSION + 1;
+    assert_int_equal(command_decode(kv_bytes(out, len), &back), KV_EFORMAT);
+    out[0] = COMMAND_VERSION;
+    out[1] = 99;
+    assert_int_equal(command_decode(kv_bytes(out, len), &back), KV_EFORMAT);
+    out[1] = COMMAND_KV_DEL;
+    kv_put_u16le(out + 2, KV_SLOTS);
+    assert_int_equal(command_decode(kv_bytes(out, len), &back), KV_ECORRUPT);
+}
+
+static void an_empty_key_and_a_long_one_are_refused(void **state)
+{
+    uint8_t out[1024] = {COMMAND_VERSION, COMMAND_KV_DEL};
+    struct command back;
+
+    (void)state;
+    assert_int_equal(command_decode(kv_bytes(out, 6), &back), KV_ECORRUPT);
+    kv_put_u16le(out + 4, KV_KEY_BYTES_MAX + 1);
+    assert_int_equal(command_decode(kv_bytes(out, 6 + KV_KEY_BYTES_MAX + 1), &back),
+                     KV_ECORRUPT);
+    kv_put_u16le(out + 4, KV_KEY_BYTES_MAX);
+    assert_int_equal(command_decode(kv_bytes(out, 6 + KV_KEY_BYTES_MAX), &back), 0);
+}
+
+static void a_map_must_move_the_epoch_up(void **state)
+{
+    uint8_t out[64];
+    struct command c = {.kind = COMMAND_MAP_SET, .epoch = 1};
+    struct command back;
+    size_t len;
+
+    (void)state;
+    c.map = kv_bytes_str("m");
+    len = command_bytes(&c);
+    command_encode(&c, out);
+    kv_put_u64le(out + 4, 1);
+    assert_int_equal(command_decode(kv_bytes(out, len), &back), KV_ECORRUPT);
+}
+
+/* Any bytes: an error or a command whose parts lie within the payload. */
+static void random_bytes_never_reach_outside(void **state)
+{
+    struct prng p;
+
+    (void)state;
+    prng_init(&p, 11);
+    for (int i = 0; i < 200000; i++) {
+        uint8_t bytes[64];
+        size_t len = prng_below(&p, sizeof bytes + 1);
+        struct command c = {0};
+
+        for (size_t k = 0; k < len; k++) {
+            bytes[k] =
+                (uint8_t)(prng_below(&p, 3) == 0 ? prng_next(&p) : prng_below(&p, 6));
+        }
+        if (len > 0) {
+            bytes[0] = COMMAND_VERSION;
+        }
+        if (command_decode(kv_bytes(bytes, len), &c) == 0 && c.key.len > 0) {
+            assert_true(c.key.data >= bytes && c.key.data + c.key.len <= bytes + len);
+            assert_true(c.value.len == 0 || c.value.data + c.value.len <= bytes + len);
+            assert_true(c.expected.len == 0 ||
+                        c.expected.data + c.expected.len <= bytes + len);
+        }
+    }
+}
+
+static void deletes_and_the_clusters_own_commands_are_urgent(void **state)
+{
+    uint8_t out[4096];
+    size_t count;
+    const struct command *c = examples(&count);
+
+    (void)state;
+    for (size_t i = 0; i < count; i++) {
+        bool urgent = c[i].kind == COMMAND_KV_DEL || c[i].kind >= COMMAND_MAP_SET;
+
+        command_encode(&c[i], out);
+        assert_int_equal(command_is_urgent(kv_bytes(out, command_bytes(&c[i]))),
+                         urgent);
+    }
+    assert_false(command_is_urgent(kv_bytes(out, 3)));
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(decodes_what_it_encodes),
+        cmocka_unit_test(refuses_every_other_length),
+        cmocka_unit_test(unknown_version_and_kind_are_told_apart_from_damage),
+        cmocka_unit_test(an_empty_key_and_a_long_one_are_refused),
+        cmocka_unit_test(a_map_must_move_the_epoch_up),
+        cmocka_unit_test(random_bytes_never_reach_outside),
+        cmocka_unit_test(deletes_and_the_clusters_own_commands_are_urgent),
+    };
+
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
+    return cmocka_run_group_tests_name("server/command", tests, NULL, NULL);
+}
