@@ -374,6 +374,7 @@ struct net *net_new(const struct net_options *o)
         n->env.ops = &net_ops;
         n->net = net;
         n->id = id;
+        n->fresh = true;
         config_make(net, o, id);
         KV_ASSERT(mem_store_new(1000 + id, &n->store) == 0);
     }
@@ -414,9 +415,10 @@ int net_start(struct net *net, uint32_t id)
     KV_ASSERT(!n->up);
     n->life++;
     n->halt_code = 0;
-    if (n->life > 1) {
+    if (!n->fresh) {
         KV_ASSERT(mem_store_reopen(n->store) == 0);
     }
+    n->fresh = false;
     rc = node_new(&n->config, &n->env, mem_store_base(n->store), &n->node,
                   n->error_text, sizeof(n->error_text));
     n->up = rc == 0;
@@ -463,6 +465,15 @@ void net_kill(struct net *net, uint32_t id)
     }
     node_free(n->node);
     n->node = NULL;
+}
+
+void net_wipe(struct net *net, uint32_t id)
+{
+    struct net_node *n = &net->nodes[id];
+
+    KV_ASSERT(!n->up);
+    mem_store_wipe(n->store, prng_next(&net->prng) | 1);
+    n->fresh = true;
 }
 
 void net_cut(struct net *net, uint32_t a, uint32_t b, bool cut)

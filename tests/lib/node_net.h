@@ -75,6 +75,7 @@ struct net_node {
     uint32_t id;
     bool up;
     uint32_t life;
+    bool fresh; /* Nobody ever ran on this disk. */
     struct node *node;
     struct mem_store *store;
     struct node_config config;
@@ -123,6 +124,8 @@ int net_start(struct net *net, uint32_t id);
 void net_start_all(struct net *net);
 /* kill -9. */
 void net_kill(struct net *net, uint32_t id);
+/* Its disk is replaced by an empty one. */
+void net_wipe(struct net *net, uint32_t id);
 /* Nothing arrives from a at b and back. */
 void net_cut(struct net *net, uint32_t a, uint32_t b, bool cut);
 void net_isolate(struct net *net, uint32_t id, bool cut);
