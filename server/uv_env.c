@@ -209,25 +209,37 @@ static void on_timer(uv_timer_t *timer)
     e->timer_at_ms = 0;
     if (e->node != NULL && !e->halted) {
         uv_env_touch(e);
+        e->tick_ms = e->turn_now_ms;
         node_tick(e->node);
     }
 }
 
-/* Sets the timer to what the node wants; most turns leave it as it is. */
+/* Sets the timer to what the node wants; most turns leave it as it is. What is due
+ * stays armed as it is: turns that follow each other quickly must not push it on. */
 static void timer_arm(struct uv_env *e)
 {
-    uint64_t at = node_deadline_ms(e->node);
     uint64_t now = clock_ms();
-    uint64_t wait;
+    uint64_t at = KV_MAX(node_deadline_ms(e->node), now);
 
-    if (at == e->timer_at_ms && at > now) {
+    /* At most one tick per millisecond, so that no mistake becomes a busy loop. */
+    at = at == e->tick_ms ? at + 1 : at;
+    if (e->timer_at_ms == at || (e->timer_at_ms != 0 && e->timer_at_ms <= now)) {
         return;
     }
-    /* At least one millisecond, so that no mistake becomes a busy loop. */
-    wait = at > now ? at - now : 1;
     uv_update_time(&e->loop);
-    uv_timer_start(&e->timer, on_timer, wait, 0);
+    uv_timer_start(&e->timer, on_timer, at - now, 0);
     e->timer_at_ms = at;
+}
+
+/* Notes how long the turn took, and says so when others had to wait for long. */
+static void turn_measure(struct uv_env *e)
+{
+    uint64_t spent_ms = clock_ms() - e->turn_now_ms;
+
+    e->turn_ms_max = KV_MAX(e->turn_ms_max, spent_ms);
+    if (spent_ms >= UV_ENV_SLOW_TURN_MS) {
+        uv_env_log(e, LOG_WARN, "loop=slow turn_ms=%llu", (unsigned long long)spent_ms);
+    }
 }
 
 /* Ends the turn if one is open. */
@@ -244,6 +256,7 @@ static void turn_end(struct uv_env *e)
     }
     e->turns++;
     uv_sock_flush_all(&e->net);
+    turn_measure(e);
     timer_arm(e);
     if (e->stopping &&
         (node_stopped(e->node) || e->turn_now_ms >= e->stop_deadline_ms)) {

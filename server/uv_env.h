@@ -26,7 +26,8 @@
 enum {
     UV_ENV_READ_BYTES = 64 * 1024, /* Of the one buffer that sockets are read into. */
     UV_ENV_SWEEP_MS = 200,
-    UV_ENV_STOP_MS = 5000, /* Patience with node_stop(). */
+    UV_ENV_SLOW_TURN_MS = 50, /* A turn that takes so long is worth a line. */
+    UV_ENV_STOP_MS = 5000,    /* Patience with node_stop(). */
     UV_ENV_MAGIC = 0x55564e56,
     UV_ENV_EXIT_DATA = 7,    /* Exit status after halt: data or I/O error. */
     UV_ENV_EXIT_BROKEN = 70, /* And: a broken invariant. */
@@ -50,10 +51,12 @@ struct uv_env {
     bool dirty;           /* The node was told something since its last turn end. */
     uint64_t turn_now_ms; /* 0 outside of a turn. */
     uint64_t turns;       /* Since start. */
+    uint64_t turn_ms_max; /* The longest since start. */
     uv_prepare_t prepare;
     uv_check_t check;
     uv_timer_t timer;     /* node_deadline_ms() */
-    uint64_t timer_at_ms; /* What it is set to; 0 not set. */
+    uint64_t timer_at_ms; /* When it fires; 0 not set. */
+    uint64_t tick_ms;     /* The last node_tick(). */
     uv_timer_t sweep;     /* Deadlines of sockets, reports of dropped log lines. */
     void (*on_turn)(void *ctx); /* After each turn; for main.c. May be NULL. */
     void *on_turn_ctx;

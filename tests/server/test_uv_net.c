@@ -129,6 +129,31 @@ static void ticks_come_when_the_node_wants_them(void **state)
     assert_true(stub.ticks - before <= 11);
 }
 
+/* A node that is told something all the time must be ticked as well: heartbeats depend
+ * on it. The deadline moves, as that of a node with many groups does. */
+static void ticks_come_under_load_too(void **state)
+{
+    struct disk_job job = {.kind = DISK_LOG};
+    uint64_t end = uv_hrtime() + 300000000;
+
+    (void)state;
+    EDGE_UNTIL(&edge, stub.ticks >= 1);
+    stub.ticks = 0;
+    while (uv_hrtime() < end) {
+        uint64_t done = stub.jobs_done;
+
+        edge.e.env.ops->disk_submit(&edge.e.env, &job);
+        while (stub.jobs_done == done) {
+            uv_run(&edge.e.loop, UV_RUN_NOWAIT);
+        }
+        if (stub.turns % 2 == 0) {
+            stub.deadline_ms--;
+        }
+    }
+    assert_true(stub.turns > 500);
+    assert_true(stub.ticks >= 9);
+}
+
 static void no_event_is_left_without_a_turn_end(void **state)
 {
     (void)state;
@@ -611,6 +636,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         T(events_of_one_round_are_one_turn),
         T(ticks_come_when_the_node_wants_them),
+        T(ticks_come_under_load_too),
         T(no_event_is_left_without_a_turn_end),
         T(disk_jobs_come_back_in_a_turn),
         T(random_numbers_differ_and_clocks_agree),
