@@ -103,13 +103,17 @@ struct kv_call_spec {
 
 /* ---- a connection ---- */
 
-/*  IDLE ──► RESOLVING ──► CONNECTING ──► OPEN
- *   ▲           │ ▲            │           │
- *   └───────────┴─┴─ CLOSING ◄─┴───────────┘  (CLOSING: the socket's handle closes) */
+/*  IDLE ──► RESOLVING ──► CONNECTING ──► GREETING ──► OPEN
+ *   ▲           │              │            │          │
+ *   └───────────┴── CLOSING ◄──┴────────────┴──────────┘
+ * GREETING: `hello` is under way. A process that was stopped, or is no kvd, accepts
+ * connections too; no request is sent before the other side has answered once. CLOSING:
+ * the socket's handle closes. */
 enum conn_state {
     CONN_IDLE,
     CONN_RESOLVING,
     CONN_CONNECTING,
+    CONN_GREETING,
     CONN_OPEN,
     CONN_CLOSING,
 };
@@ -130,7 +134,7 @@ struct kv_conn {
     bool gai_busy;    /* uv_getaddrinfo has not called back. */
     bool has_timer;   /* `timer` was initialized. */
 
-    uv_tcp_t tcp; /* Live while CONNECTING, OPEN, CLOSING. */
+    uv_tcp_t tcp; /* Live from CONNECTING to CLOSING. */
     uv_timer_t timer;
     uv_getaddrinfo_t gai;
     uv_connect_t connect;
@@ -191,6 +195,7 @@ struct kv_client {
     struct prng prng;
     uint32_t handles;     /* uv handles and lookups that must still call back. */
     uint32_t calls_count; /* Of the user. */
+    uint64_t cluster;     /* The first one that a node named; 0: none yet. */
 
     uv_timer_t timer;      /* For the earliest wake_at. */
     uint64_t timer_at;     /* Armed for; 0: not. */

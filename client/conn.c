@@ -16,10 +16,12 @@ enum {
     IN_BYTES_MAX = KV_RESPONSE_BYTES_MAX + 2 * CONN_READ_BYTES,
     IN_BYTES_KEPT = 4 * CONN_READ_BYTES, /* Of memory, while idle. */
     CAUSE_PART_MAX = 96,
+    GREETING_MSGID = UINT32_MAX - 1, /* No call's: those come after that round. */
 };
 
 static void conn_connect(struct kv_conn *conn);
 static void conn_flush(struct kv_conn *conn);
+static void conn_greet(struct kv_conn *conn);
 static void conn_break(struct kv_conn *conn, int error, const char *cause);
 
 /* ---- rings of calls ---- */
@@ -129,6 +131,13 @@ static void tcp_close(struct kv_conn *conn)
     uv_close((uv_handle_t *)&conn->tcp, on_tcp_closed);
 }
 
+/* The socket's handle is live and not closing. */
+static bool has_tcp(const struct kv_conn *conn)
+{
+    return conn->state == CONN_CONNECTING || conn->state == CONN_GREETING ||
+           conn->state == CONN_OPEN;
+}
+
 void kv_conn_end(struct kv_conn *conn)
 {
     KV_ASSERT(conn->calls_count == 0);
@@ -138,7 +147,7 @@ void kv_conn_end(struct kv_conn *conn)
     if (conn->has_timer) {
         uv_close((uv_handle_t *)&conn->timer, on_timer_closed);
     }
-    if (conn->state == CONN_CONNECTING || conn->state == CONN_OPEN) {
+    if (has_tcp(conn)) {
         tcp_close(conn);
     }
 }
@@ -164,8 +173,10 @@ static void on_timer(uv_timer_t *timer)
         conn->is_failing = false;
         memcpy(cause, conn->cause, sizeof cause);
         conn_break(conn, conn->error, cause);
-    } else if (conn->state == CONN_CONNECTING || conn->state == CONN_RESOLVING) {
-        (void)snprintf(cause, sizeof cause, "no connection within %u ms",
+    } else if (conn->state == CONN_CONNECTING || conn->state == CONN_RESOLVING ||
+               conn->state == CONN_GREETING) {
+        (void)snprintf(cause, sizeof cause, "no %s within %u ms",
+                       conn->state == CONN_GREETING ? "answer to hello" : "connection",
                        conn->client->options.connect_ms);
         conn_break(conn, KV_ECONNECT, cause);
     } else if (conn->state == CONN_IDLE && ring_first(&conn->queued) != NULL) {
@@ -222,7 +233,7 @@ static void conn_break(struct kv_conn *conn, int error, const char *cause)
     if (conn->gai_busy) {
         (void)uv_cancel((uv_req_t *)&conn->gai);
     }
-    if (conn->state == CONN_CONNECTING || conn->state == CONN_OPEN) {
+    if (has_tcp(conn)) {
         tcp_close(conn);
     } else if (conn->state == CONN_RESOLVING) {
         conn->state = CONN_IDLE;
@@ -269,7 +280,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *unused)
     char cause[CLIENT_CAUSE_MAX];
 
     (void)unused;
-    if (count == 0 || conn->state != CONN_OPEN) {
+    if (count == 0 || (conn->state != CONN_OPEN && conn->state != CONN_GREETING)) {
         return;
     }
     if (count < 0) {
@@ -303,23 +314,17 @@ static void on_connect(uv_connect_t *request, int status)
         conn_break(conn, KV_ECONNECT, uv_strerror(status));
         return;
     }
-    (void)uv_timer_stop(&conn->timer);
-    conn->state = CONN_OPEN;
-    conn->failures = 0;
-    conn->addr_next = 0;
-    conn->is_suspect = false;
-    conn->heard_at = kv_client_now(conn->client);
+    conn->state = CONN_GREETING;
     conn->in_scanned = 0;
     conn->in.len = 0;
     scan_init(&conn->scan, &scan_limits_response);
     (void)uv_tcp_nodelay(&conn->tcp, 1);
-    kv_client_log(conn->client, KV_LOG_INFO, "connected to %s", conn->name);
     rc = uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read);
     if (rc != 0) {
-        conn_break(conn, KV_ECLOSED, uv_strerror(rc));
+        conn_break(conn, KV_ECONNECT, uv_strerror(rc));
         return;
     }
-    conn_flush(conn);
+    conn_greet(conn);
 }
 
 /* Tries the next known address. */
@@ -440,7 +445,7 @@ static void on_written(uv_write_t *request, int status)
 {
     struct kv_conn *conn = request->data;
 
-    if (conn->state != CONN_OPEN) {
+    if (conn->state != CONN_OPEN && conn->state != CONN_GREETING) {
         return;
     }
     conn->is_writing = false;
@@ -476,11 +481,23 @@ static int conn_encode(struct kv_conn *conn, struct kv_call *call)
     return 0;
 }
 
+/* Writes all of `out`, which must stay as it is until on_written(). */
+static void conn_write(struct kv_conn *conn)
+{
+    uv_buf_t bytes = uv_buf_init((char *)conn->out.data, (unsigned)conn->out.len);
+    int rc = uv_write(&conn->write, (uv_stream_t *)&conn->tcp, &bytes, 1, on_written);
+
+    if (rc != 0) {
+        conn_fail_soon(conn, KV_ECLOSED, rc, "write");
+        return;
+    }
+    conn->is_writing = true;
+}
+
 /* Hands what is queued to the system, in one write, unless one is under way. */
 static void conn_flush(struct kv_conn *conn)
 {
     struct kv_call *call;
-    uv_buf_t bytes;
     int rc;
 
     if (conn->state != CONN_OPEN || conn->is_writing || conn->is_failing) {
@@ -507,13 +524,22 @@ static void conn_flush(struct kv_conn *conn)
     if (conn->out.len == 0) {
         return;
     }
-    bytes = uv_buf_init((char *)conn->out.data, (unsigned)conn->out.len);
-    rc = uv_write(&conn->write, (uv_stream_t *)&conn->tcp, &bytes, 1, on_written);
-    if (rc != 0) {
-        conn_fail_soon(conn, KV_ECLOSED, rc, "write");
+    conn_write(conn);
+}
+
+/* Asks the other side who it is, before anything else goes out. */
+static void conn_greet(struct kv_conn *conn)
+{
+    struct rpc_request hello;
+
+    rpc_request_init(&hello, RPC_HELLO, GREETING_MSGID);
+    buf_reset(&conn->out);
+    rpc_request_encode(&conn->out, &hello);
+    if (conn->out.error != 0) {
+        conn_fail_soon(conn, KV_ENOMEM, UV_ENOMEM, "write buffer");
         return;
     }
-    conn->is_writing = true;
+    conn_write(conn);
 }
 
 bool kv_conn_has_room(const struct kv_conn *conn, size_t bytes)
@@ -540,6 +566,29 @@ void kv_conn_take(struct kv_conn *conn, struct kv_call *call)
 
 /* ---- receiving ---- */
 
+/* The other side has answered hello: it lives and is a kvd. An error is an answer too. */
+static bool conn_greeted(struct kv_conn *conn, const struct rpc_reply *reply)
+{
+    struct kv_client *c = conn->client;
+
+    if (reply->error == 0 && reply->cluster != 0) {
+        if (c->cluster == 0) {
+            c->cluster = reply->cluster;
+        } else if (c->cluster != reply->cluster) {
+            conn_break(conn, KV_ECONNECT, "this node belongs to another cluster");
+            return false;
+        }
+    }
+    (void)uv_timer_stop(&conn->timer);
+    conn->state = CONN_OPEN;
+    conn->failures = 0;
+    conn->addr_next = 0;
+    conn->is_suspect = false;
+    kv_client_log(c, KV_LOG_INFO, "connected to %s", conn->name);
+    conn_flush(conn);
+    return true;
+}
+
 /* Takes one whole message. Returns false when the connection or client is gone. */
 static bool conn_deliver(struct kv_conn *conn, struct kv_bytes message)
 {
@@ -556,6 +605,14 @@ static bool conn_deliver(struct kv_conn *conn, struct kv_bytes message)
     }
     if (type == RPC_NOTIFICATION) {
         return true; /* None that we asked for. */
+    }
+    if (conn->state == CONN_GREETING) {
+        if (msgid != GREETING_MSGID ||
+            rpc_reply_decode(&c->decoder, message, RPC_HELLO, &reply) != 0) {
+            conn_break(conn, KV_EPROTO, "its answer to hello is malformed");
+            return false;
+        }
+        return conn_greeted(conn, &reply);
     }
     call = conn->slots[msgid % CONN_INFLIGHT_MAX];
     if (call == NULL || call->msgid != msgid) {
@@ -589,7 +646,10 @@ static void conn_parse(struct kv_conn *conn)
             break;
         }
         if (rc != 0) {
-            conn_break(conn, KV_EPROTO, scan_why(&conn->scan));
+            conn_break(conn, KV_EPROTO,
+                       conn->state == CONN_GREETING
+                           ? "what answers there is no kvd; is it the client port?"
+                           : scan_why(&conn->scan));
             return;
         }
         conn->in_scanned = 0;

@@ -49,8 +49,7 @@ enum ctl_format {
     X(DELETE, "delete", 0, false, "instead of NEW: deletes the key")                  \
     X(PREFIX, "prefix", 0, true, "P            all keys that begin with P")           \
     X(LIMIT, "limit", 0, true, "N            at most N items")                        \
-    X(KEYS_ONLY, "keys-only", 0, false, "without the values")                         \
-    X(STALE, "stale", 0, false, "whatever the asked node has, maybe old")
+    X(KEYS_ONLY, "keys-only", 0, false, "without the values")
 
 enum ctl_option {
 #define CTL_OPTION_ENUM(bit, name, letter, has_value, help) CTL_OPT_##bit,

@@ -39,7 +39,7 @@ const struct ctl_command ctl_commands[] = {
      "  kvctl get greeting\n"
      "  kvctl get --raw blob > file    exactly the bytes, no newline\n"
      "Exit status 1 when there is no such key.\n",
-     CTL_BIT(RAW) | CTL_BIT(STALE), 1, 1, ctl_get},
+     CTL_BIT(RAW), 1, 1, ctl_get},
     {"del", "KEY", "delete a key",
      "  kvctl del greeting\n"
      "Exit status 1 when there was no such key.\n",
@@ -60,9 +60,8 @@ const struct ctl_command ctl_commands[] = {
      "  kvctl range a b --limit 10\n"
      "  kvctl range --prefix user/\n"
      "Prints KEY, a tab, VALUE; unprintable bytes as \\xNN unless --raw.\n",
-     CTL_BIT(PREFIX) | CTL_BIT(LIMIT) | CTL_BIT(KEYS_ONLY) | CTL_BIT(RAW) |
-         CTL_BIT(STALE),
-     0, 2, ctl_range},
+     CTL_BIT(PREFIX) | CTL_BIT(LIMIT) | CTL_BIT(KEYS_ONLY) | CTL_BIT(RAW), 0, 2,
+     ctl_range},
     {"status", "", "show nodes and groups",
      "  kvctl status\n"
      "  kvctl status -o json\n"

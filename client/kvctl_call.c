@@ -201,9 +201,6 @@ int ctl_call(struct ctl *ctl, struct kv_request request,
     if (status != CTL_OK) {
         return status;
     }
-    if (ctl_has(ctl, CTL_OPT_STALE)) {
-        request.level = KV_LEVEL_STALE;
-    }
     result = kv_wait(ctl->client, request);
     if (result->error != 0) {
         status = ctl_result_fail(ctl, result);

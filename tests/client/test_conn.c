@@ -1,4 +1,5 @@
 /* tests/client/test_conn.c - connections: pieces, drops, closing and freeing. */
+#include "raft/base/arena.h"
 #include "tests/client/probe.h"
 
 #define WITH_RIG(test) cmocka_unit_test_setup_teardown(test, rig_setup, rig_teardown)
@@ -23,6 +24,107 @@ static void passes_over_unknown_notifications(void **state)
     assert_int_equal(rig_call(rig, put_request()).error, 0);
     assert_int_equal(fake_server_connections(rig->server), 1);
 }
+
+/* ---- the greeting ---- */
+
+/* A client of the rig's server and of another one behind it. */
+static void use_two(struct rig *rig, const struct fake_server *second, char *endpoints)
+{
+    struct kv_options options = rig_options(rig);
+
+    (void)snprintf(endpoints, 128, "%s,%s", fake_server_endpoint(rig->server),
+                   fake_server_endpoint(second));
+    options.endpoints = endpoints;
+    options.connect_ms = 100;
+    rig_client(rig, &options);
+}
+
+static void sends_no_write_to_a_node_that_does_not_greet(void **state)
+{
+    static const enum fake_action actions[] = {
+        FAKE_SILENT, FAKE_HALF_SILENT,  FAKE_DROP, FAKE_GARBAGE,    FAKE_HUGE,
+        FAKE_ASKS,   FAKE_WRONG_RESULT, FAKE_DROP, FAKE_WRONG_MSGID};
+    struct rig *rig = *state;
+    struct fake_server *second = fake_server_start(2, 0);
+    char endpoints[128];
+
+    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
+        struct probe p;
+
+        use_two(rig, second, endpoints);
+        fake_server_script(
+            rig->server, (struct fake_step){.method = RPC_HELLO, .action = actions[i]});
+        p = rig_call(rig, put_request());
+        assert_int_equal(p.error, 0);
+        assert_int_equal(p.sendings, 1);
+        assert_string_equal(p.endpoint, fake_server_endpoint(second));
+    }
+    assert_int_equal(fake_server_requests(rig->server, RPC_KV_PUT), 0);
+    kv_free(rig->client);
+    rig->client = NULL;
+    fake_server_stop(second);
+}
+
+static void names_what_is_no_kvd(void **state)
+{
+    struct rig *rig = *state;
+    struct kv_options options = rig_options(rig);
+    struct probe p;
+
+    options.connect_rounds = 1;
+    rig_client(rig, &options);
+    fake_server_script(rig->server,
+                       (struct fake_step){.method = RPC_HELLO, .action = FAKE_GARBAGE});
+    p = rig_call(rig, put_request());
+    assert_int_equal(p.error, KV_ERR_CONNECT);
+    assert_int_equal(p.outcome, KV_NOT_DONE);
+    assert_non_null(strstr(p.text, "is it the client port?"));
+}
+
+static void an_error_is_a_greeting_too(void **state)
+{
+    struct rig *rig = *state;
+
+    fake_server_script(rig->server, (struct fake_step){.method = RPC_HELLO,
+                                                       .action = FAKE_ERROR,
+                                                       .code = KV_EBUSY});
+    assert_int_equal(rig_call(rig, put_request()).error, 0);
+}
+
+static void writes_to_one_cluster_only(void **state)
+{
+    struct rig *rig = *state;
+    struct fake_server *second = fake_server_start(2, 0);
+    struct fake_server *both[] = {rig->server, second};
+    struct map *map = fake_server_map(both, 2, 1, 1);
+    const uint32_t leaders[] = {1};
+    char endpoints[128];
+
+    fake_server_set_map(rig->server, map, leaders);
+    map->cluster++;
+    fake_server_set_map(second, map, leaders);
+    kv_mem_free(map);
+    use_two(rig, second, endpoints);
+    assert_int_equal(rig_call(rig, put_request()).error, 0);
+    fake_server_stop(rig->server);
+    rig->server = second;
+    for (int i = 0; i < 5; i++) {
+        (void)uv_run(&rig->loop, UV_RUN_NOWAIT);
+        uv_sleep(1);
+    }
+    for (int i = 0; i < 3; i++) {
+        struct kv_request request = put_request();
+        struct probe p;
+
+        request.deadline_ms = 200;
+        p = rig_call(rig, request);
+        assert_int_equal(p.error, KV_ERR_CONNECT);
+        assert_int_equal(p.outcome, KV_NOT_DONE);
+    }
+    assert_int_equal(fake_server_requests(second, RPC_KV_PUT), 0);
+}
+
+/* ---- malformed answers, drops ---- */
 
 static void closes_the_connection_on_malformed_answers(void **state)
 {
@@ -330,6 +432,10 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         WITH_RIG(reads_an_answer_that_comes_byte_by_byte),
         WITH_RIG(passes_over_unknown_notifications),
+        WITH_RIG(sends_no_write_to_a_node_that_does_not_greet),
+        WITH_RIG(names_what_is_no_kvd),
+        WITH_RIG(an_error_is_a_greeting_too),
+        WITH_RIG(writes_to_one_cluster_only),
         WITH_RIG(closes_the_connection_on_malformed_answers),
         WITH_RIG(a_drop_ends_every_call_of_the_connection_once),
         WITH_RIG(connects_again_after_a_drop_while_idle),

@@ -286,7 +286,8 @@ static struct fake_step step_take(struct fake_server *s, const struct rpc_reques
         struct fake_step *step = &s->steps[i];
 
         if (step->times > 0 &&
-            (step->method == RPC_UNKNOWN || step->method == q->method)) {
+            (step->method == q->method ||
+             (step->method == RPC_UNKNOWN && q->method != RPC_HELLO))) {
             step->times -= step->times != FAKE_FOREVER;
             found = *step;
             break;
@@ -534,6 +535,7 @@ void fake_server_set_map(struct fake_server *s, const struct map *map,
 {
     uv_mutex_lock(&s->lock);
     *s->map = *map;
+    s->store.cluster = map->cluster;
     memcpy(s->leaders, leaders, map->groups_count * sizeof *leaders);
     uv_mutex_unlock(&s->lock);
 }

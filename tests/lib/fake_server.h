@@ -43,7 +43,7 @@ enum fake_action {
 
 /* What to do with requests; the first step that matches and has times left decides. */
 struct fake_step {
-    enum rpc_method method; /* RPC_UNKNOWN: any. */
+    enum rpc_method method; /* RPC_UNKNOWN: any but hello. */
     enum fake_action action;
     int code;         /* KV_E*, for FAKE_ERROR. */
     const char *text; /* Behind the code's word; static. */

@@ -80,6 +80,7 @@ static bool del(struct fake_store *s, struct kv_bytes key)
 void fake_store_init(struct fake_store *s)
 {
     s->rev = 0;
+    s->cluster = 0;
     s->count = 0;
 }
 
@@ -163,10 +164,19 @@ static void answer_range(struct fake_store *s, const struct rpc_request *q,
 void fake_store_answer(struct fake_store *s, const struct rpc_request *q,
                        const struct rpc_at *at, struct buf *b)
 {
+    const struct rpc_hello hello = {.server = kv_bytes_str("kvd"),
+                                    .version = kv_bytes_str("0.1.0"),
+                                    .proto = RPC_PROTO,
+                                    .node = at->node,
+                                    .cluster = s->cluster,
+                                    .time_ms = 1};
     struct rpc_error error = {0};
     bool deleted;
 
     switch (q->method) {
+    case RPC_HELLO:
+        rpc_reply_hello(b, q->msgid, at, &hello);
+        break;
     case RPC_KV_GET:
         rpc_reply_get(b, q->msgid, at, find(s, q->key));
         break;
