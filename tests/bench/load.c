@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,7 @@ struct writer {
 struct load {
     struct load_options options;
     uv_loop_t loop;
+    uint32_t run; /* Stands in each key, so that no run finds the keys of another. */
     uint64_t end_ns;
     FILE *acked;
     struct load_group groups[GROUPS_MAX];
@@ -148,8 +150,8 @@ static void writer_next(struct writer *w)
     /* With writers >= groups each writer stays with one group, so that a group without
      * a leader does not hold up the others. */
     w->group = &l->groups[(w->number + w->count * o->writers) % l->groups_count];
-    len = snprintf(w->key, sizeof w->key, "{t%u}w%u-%u", w->group->tag, w->number,
-                   w->count);
+    len = snprintf(w->key, sizeof w->key, "{t%u}r%08xw%u-%u", w->group->tag, l->run,
+                   w->number, w->count);
     w->count++;
     memset(w->value, 'x', o->value_bytes);
     memcpy(w->value, w->key, KV_MIN((size_t)len, o->value_bytes));
@@ -265,6 +267,7 @@ static int load_write(struct load *l)
     options.endpoints = l->options.endpoints;
     options.loop = &l->loop;
     begin = uv_hrtime();
+    l->run = (uint32_t)(begin >> 16);
     l->end_ns = begin + l->options.seconds * 1000000000ull;
     for (uint32_t i = 0; i < l->options.writers; i++) {
         struct writer *w = &l->writers[i];
@@ -438,12 +441,15 @@ static bool option_set(struct load_options *o, const char *name, const char *tex
 
 int main(int argc, char **argv)
 {
+    /* As kv.h asks for a loop of one's own: a killed node must not end us. */
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
     struct load *l = kv_mem_zalloc(sizeof *l);
     int rc;
 
     if (l == NULL) {
         return 7;
     }
+    sigaction(SIGPIPE, &ignore, NULL);
     l->options = (struct load_options){
         .writers = 16, .seconds = 10, .value_bytes = 64, .deadline_ms = 5000};
     for (int i = 2; i < argc; i += 2) {

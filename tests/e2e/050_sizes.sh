@@ -1,7 +1,7 @@
 #!/bin/bash
 # tests/e2e/050_sizes.sh - five nodes; another size is refused; down keeps data, wipe does not.
 . "$(dirname "$0")/lib.sh"
-plan 16
+plan 17
 
 exits "down without a cluster says so" 1 cluster down
 ok "wipe without a cluster is fine" cluster wipe
