@@ -114,7 +114,8 @@ static bool step(struct sim *s, uint64_t until_us)
     s->counts.events++;
     if (waits(s, &ev)) {
         ev.at_us = s->nodes[ev.node].paused_until_us;
-        if (ev.kind == EV_TICK && ev.arg == s->nodes[ev.node].tick_at_us) {
+        if (ev.kind == EV_TICK && ev.life == s->nodes[ev.node].life &&
+            ev.arg == s->nodes[ev.node].tick_at_us) {
             s->nodes[ev.node].tick_at_us = ev.arg = ev.at_us;
         }
         heap_push(s, ev);
@@ -183,6 +184,46 @@ static void world_make(struct sim *s)
     }
 }
 
+/* Where every replica stands. */
+static void report_groups(const struct sim *s)
+{
+    static const char *const roles[] = {"follower", "pre-candidate", "candidate",
+                                        "leader"};
+
+    for (uint32_t id = 1; id <= s->swarm.nodes; id++) {
+        const struct node *n = s->nodes[id].node;
+
+        printf("  node %u: %s, now %llu ms\n", id, n == NULL ? "down" : "up",
+               (unsigned long long)(n == NULL ? 0 : n->now_ms));
+        for (uint32_t gi = 0; n != NULL && gi < n->groups_cap; gi++) {
+            struct group *g = node_group(n, gi);
+            struct raft_status st;
+
+            if (g == NULL) {
+                continue;
+            }
+            group_raft_status(g, &st);
+            printf(
+                "    group %u: %s of term %llu, leader %u, log (%llu, %llu], durable %llu, "
+                "commit %llu, applied %llu, deadline %llu\n",
+                gi, roles[st.role], (unsigned long long)st.term, st.leader,
+                (unsigned long long)st.base.pos.index,
+                (unsigned long long)st.last.index, (unsigned long long)st.last_durable,
+                (unsigned long long)st.commit, (unsigned long long)st.applied,
+                (unsigned long long)group_deadline_ms(g));
+            for (uint32_t i = 0; st.role == RAFT_LEADER && i < st.peers_count; i++) {
+                const struct raft_peer_status *p = &st.peers[i];
+
+                printf("      peer %u: match %llu, next %llu, active %llu ms%s%s\n",
+                       p->id, (unsigned long long)p->match, (unsigned long long)p->next,
+                       (unsigned long long)p->active_ms,
+                       p->in_snapshot ? ", snapshot" : "",
+                       p->amnesiac ? ", amnesiac" : "");
+            }
+        }
+    }
+}
+
 static void report(const struct sim *s, uint32_t time_s)
 {
     printf("seed %llu FAILED after %.3f s: %s\n", (unsigned long long)s->seed,
@@ -200,6 +241,7 @@ static void report(const struct sim *s, uint32_t time_s)
             printf("    %s\n", line);
         }
     }
+    report_groups(s);
     printf("  again: build/kvsim --seed %llu --time %us --trace\n",
            (unsigned long long)s->seed, time_s);
 }

@@ -275,6 +275,7 @@ void world_crash_node(struct sim *s, uint32_t id)
     node_free(n->node);
     n->dying = false;
     n->node = NULL;
+    n->paused_until_us = 0;
     n->life++;
     s->counts.crashes++;
 }
