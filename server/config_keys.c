@@ -261,7 +261,7 @@ void config_help(FILE *to)
         "  --config FILE\n        an INI file with any of these; flags win over it\n"
         "  --help, --version\n"
         "\n"
-        "Exit status: 0 stopped when asked to; 2 wrong settings; 3 cannot listen; 7 data "
-        "or I/O error;\n70 a broken invariant. Logs go to standard error.\n",
+        "Exit status: 0 stopped when asked to; 2 wrong settings; 3 cannot listen;\n"
+        "7 data or I/O error; 70 a broken invariant. Logs go to standard error.\n",
         to);
 }

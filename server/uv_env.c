@@ -1,4 +1,4 @@
-/* server/uv_env.c - turns, the clock, chance, logging, halting: struct env over libuv. */
+/* server/uv_env.c - turns, clock, chance, logging, halting: struct env over libuv. */
 #include "server/uv_env.h"
 
 #include <errno.h>
