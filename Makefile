@@ -233,9 +233,6 @@ $(O)/kvload: $(call obj,$(LOAD_SRC)) $(LIBKV)
 $(O)/kvpress: $(call obj,$(PRESS_SRC)) $(LIBRPC) $(LIBRAFT) $(LIBBASE)
 	$(call link,$(LIBS_msgpack))
 
-$(O)/kvpress: $(call obj,tests/bench/press.c) $(LIBRPC) $(LIBBASE)
-	$(call link,)
-
 $(O)/kvsim: $(call obj,$(wildcard tests/sim/main.c)) $(LIBSIM) $(LIBTEST) $(HOUSE)
 	$(call link,$(HOUSE_LIBS))
 
