@@ -20,19 +20,18 @@ kvd_fails() {
   }
   ok "$sentence" fails "$@"
 }
-three="1=127.0.0.1:$(client_port 1):$(peer_port 1),2=127.0.0.1:$(client_port 2):$(peer_port 2),3=127.0.0.1:$(client_port 3):$(peer_port 3)"
 free=$((PORT_BASE + 60))
-addresses=(--listen "127.0.0.1:$free" --peer "127.0.0.1:$((free + 1))" --http "127.0.0.1:$((free + 2))")
+alone=127.0.0.1:$free:$((free + 1)) # Ports that nobody uses.
 kvd_fails "an unknown flag is refused" "nonsense" --nonsense 1
-kvd_fails "another address without TLS is refused" "insecure" --id 1 --data-dir "$work/other" \
-  --listen "0.0.0.0:$free" --peer "127.0.0.1:$((free + 1))" --http "127.0.0.1:$((free + 2))" --initial-cluster "$three"
-kvd_fails "a data directory in use is refused" "use|lock|running" --id 1 --data-dir "$CLUSTER_DIR/n1/data" \
-  "${addresses[@]}" --initial-cluster "$three"
+kvd_fails "another address without TLS is refused" "--insecure" --id 1 --data-dir "$work/other" \
+  --listen "0.0.0.0:$free" --peer "0.0.0.0:$((free + 1))" --initial-cluster "1=$alone"
+kvd_fails "a data directory in use is refused" "in use by another process" \
+  --id 1 --data-dir "$CLUSTER_DIR/n1/data" --initial-cluster "1=$alone"
 cluster stop 2
-kvd_fails "another node's data directory is refused" "node" --id 1 --data-dir "$CLUSTER_DIR/n2/data" \
-  "${addresses[@]}" --initial-cluster "$three"
-kvd_fails "a taken port is named" "$(client_port 1)" --id 2 --data-dir "$CLUSTER_DIR/n2/data" \
-  --listen "127.0.0.1:$(client_port 1)" --peer "127.0.0.1:$((free + 1))" --http "127.0.0.1:$((free + 2))" --initial-cluster "$three"
+kvd_fails "another node's data directory is refused" "belongs to node 2, not to node 1" \
+  --id 1 --data-dir "$CLUSTER_DIR/n2/data" --initial-cluster "1=$alone"
+kvd_fails "a taken port is named" "$(client_port 1): cannot listen" --id 1 --data-dir "$work/new" \
+  --initial-cluster "1=127.0.0.1:$(client_port 1):$((free + 1))"
 ok "node 2 comes back" up 3
 
 # A node that stops cleanly hands its groups over: nobody waits for an election.
