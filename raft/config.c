@@ -145,27 +145,25 @@ int raft_config_propose(struct raft *r, const struct raft_config *target)
     return 0;
 }
 
-void raft_config_advance(struct raft *r)
+void raft_config_leave_joint(struct raft *r)
 {
-    const struct raft_config *now = &r->configs.now;
+    struct raft_config next = r->configs.now;
 
-    if (!raft_leads_surely(r) || r->configs.now_index > r->commit) {
+    if (!raft_leads_surely(r) || r->configs.now_index > r->commit ||
+        !raft_config_joint(&next) || raft_update_entry_room(r) == 0) {
         return;
     }
-    if (raft_config_joint(now)) {
-        /* §6: once C_old,new is committed, C_new follows. Whoever leads does it. */
-        struct raft_config next = *now;
+    /* §6: once C_old,new is committed, C_new follows. Whoever leads does it. */
+    next.voters_old_count = 0;
+    next.w_old = 0;
+    memset(next.voters_old, 0, sizeof next.voters_old);
+    raft_config_append(r, &next);
+}
 
-        if (raft_update_entry_room(r) == 0) {
-            return;
-        }
-        next.voters_old_count = 0;
-        next.w_old = 0;
-        memset(next.voters_old, 0, sizeof next.voters_old);
-        raft_config_append(r, &next);
-        return;
-    }
-    if (!raft_quorum_votes(now, r->o.id)) {
+void raft_config_step_down(struct raft *r)
+{
+    if (raft_leads_surely(r) && r->configs.now_index <= r->commit &&
+        !raft_quorum_votes(&r->configs.now, r->o.id)) {
         /* §6: a leader that is not part of C_new steps down once it is committed. */
         raft_transfer_farewell(r);
         raft_election_follow(r, r->term, 0);

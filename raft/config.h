@@ -50,9 +50,11 @@ KV_MUST_CHECK int raft_config_propose(struct raft *r, const struct raft_config *
 /* Appends a configuration as leader; there must be room. */
 void raft_config_append(struct raft *r, const struct raft_config *c);
 
-/* The leader's steps once something is committed: leave the joint configuration;
- * step down when the final one is committed and we are not in it. */
-void raft_config_advance(struct raft *r);
+/* Appends the final configuration once the joint one is committed. */
+void raft_config_leave_joint(struct raft *r);
+
+/* Ends our leadership once a configuration without us is committed. */
+void raft_config_step_down(struct raft *r);
 
 /* ---- questions ---- */
 

@@ -55,9 +55,9 @@ struct raft_progress {
     uint64_t round;         /* Highest round that it answered. */
     uint64_t match_round;   /* Our round when match rose: later answers are fresh. */
     uint64_t active_ms;     /* When it last answered in this term; 0: never. */
-    uint64_t moved_ms;      /* When match, or the snapshot's offset, last moved. */
-    bool probe_sent;        /* PROBE: the one message is under way. */
-    bool amnesiac;          /* Its log went back behind what it acked: never counted. */
+    uint64_t moved_ms; /* When match, the probe or the snapshot's offset last moved. */
+    bool probe_sent;   /* PROBE: the one message is under way. */
+    bool amnesiac;     /* Its log went back behind what it acked: never counted. */
     struct raft_flight flight; /* REPLICATE. */
     /* SNAPSHOT */
     uint64_t snapshot_id;    /* Being sent; 0 while there is none to send yet. */

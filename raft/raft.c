@@ -194,13 +194,11 @@ static void step_settle(struct raft *r, bool persisted)
     raft_election_settle(r);
     if (raft_leads(r)) {
         raft_replication_commit(r);
+        raft_config_leave_joint(r);
         raft_read_advance(r);
         raft_replication_flush(r);
         raft_transfer_advance(r);
-        raft_config_advance(r);
-    }
-    if (raft_leads(r) && r->config_changed) {
-        raft_replication_flush(r); /* Newcomers and the final configuration. */
+        raft_config_step_down(r);
     }
     raft_snapshot_settle(r);
     raft_reply_flush(r, persisted);

@@ -92,6 +92,7 @@ static bool stalled(const struct raft *r, const struct raft_progress *p)
 int raft_recv_heartbeat_reply(struct raft *r, const struct raft_msg *m)
 {
     struct raft_progress *p;
+    bool waited;
 
     if (m->term == r->term && raft_leads(r) && claims_too_much(r, m)) {
         return KV_EPROTO;
@@ -103,10 +104,12 @@ int raft_recv_heartbeat_reply(struct raft *r, const struct raft_msg *m)
     if (p == NULL || !heard_from(r, p, m)) {
         return 0;
     }
+    waited = r->now_ms - p->moved_ms >= r->o.heartbeat_ms;
     (void)raft_progress_ack(p, m->match, r->round, r->now_ms);
     switch (p->state) {
     case RAFT_PROGRESS_PROBE:
-        p->probe_sent = false; /* Once more: the last one may be lost. */
+        /* Once more, if the last one may be lost. */
+        p->probe_sent = p->probe_sent && !waited;
         break;
     case RAFT_PROGRESS_REPLICATE:
         /* Less than it acked: it started anew and has to be asked what it holds. */

@@ -263,6 +263,7 @@ static void flush_peer(struct raft *r, struct raft_progress *p)
 {
     if (p->state == RAFT_PROGRESS_PROBE && !p->probe_sent) {
         p->probe_sent = send_append(r, p);
+        p->moved_ms = r->now_ms;
     }
     while (p->state == RAFT_PROGRESS_REPLICATE && p->next <= r->log.last.index &&
            !raft_progress_full(p, r->flight_bytes_max) && send_append(r, p)) {

@@ -355,7 +355,7 @@ int raft_cluster_step(struct raft_cluster *c, raft_id id, struct raft_event *ev)
     do_snapshot(c, n, &up);
     if (n->snapshot_wanted && c->auto_snapshot) {
         n->snapshot_wanted = false;
-        raft_cluster_snapshot(c, id);
+        raft_cluster_snapshot(c, id, 0);
     }
     if (c->auto_apply) {
         apply(c, n);
@@ -535,22 +535,24 @@ void raft_cluster_compact(struct raft_cluster *c, raft_id id, raft_index index)
     (void)raft_cluster_step(c, id, &ev);
 }
 
-void raft_cluster_snapshot(struct raft_cluster *c, raft_id id)
+void raft_cluster_snapshot(struct raft_cluster *c, raft_id id, raft_index index)
 {
     struct raft_cluster_node *n = &c->nodes[id];
     struct raft_event ev = {.kind = RAFT_EV_SNAPSHOT_READY, .u.snapshot = &n->snapshot};
-    const struct raft_entry *e = raft_disk_log_get(&n->view, n->applied);
+    raft_index at = index == 0 ? n->applied : index;
+    const struct raft_entry *e = raft_disk_log_get(&n->view, at);
 
-    if (n->applied == 0) {
+    if (at == 0) {
         return;
     }
+    KV_ASSERT(e != NULL || at == n->view.base.pos.index);
     n->snapshot = (struct raft_snapshot){
         .id = ++c->snapshots_made, .bytes = 100, .last = n->view.base};
     if (e != NULL) {
         n->snapshot.last =
             (struct raft_base){.pos = e->pos, .hash = e->hash, .time_ms = e->time_ms};
     }
-    config_at(n, n->applied, &n->snapshot.config, &n->snapshot.config_index);
+    config_at(n, at, &n->snapshot.config, &n->snapshot.config_index);
     trace(c, "  %u snapshot id=%lu last=%lu/%lu", id, n->snapshot.id,
           n->snapshot.last.pos.index, n->snapshot.last.pos.term);
     (void)raft_cluster_step(c, id, &ev);

@@ -119,8 +119,8 @@ void raft_cluster_checkpoint(struct raft_cluster *c, raft_id id);
 /* Drops the log up to `index`, which must be checkpointed. */
 void raft_cluster_compact(struct raft_cluster *c, raft_id id, raft_index index);
 
-/* Makes a snapshot of what is applied and feeds it. */
-void raft_cluster_snapshot(struct raft_cluster *c, raft_id id);
+/* Makes a snapshot of what is applied up to `index` (0: all) and feeds it. */
+void raft_cluster_snapshot(struct raft_cluster *c, raft_id id, raft_index index);
 
 /* Takes the durable entries from `from` on away from a replica that is down. */
 void raft_cluster_forget(struct raft_cluster *c, raft_id id, raft_index from);
