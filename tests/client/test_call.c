@@ -134,18 +134,22 @@ static void stops_after_the_number_of_retries(void **state)
     assert_int_equal(p.sendings, 3);
 }
 
-static void a_late_second_answer_answers_nobody(void **state)
+/* The second "busy" comes while the next sending is under way, and is not its answer:
+ * believing it would send the write a third time. */
+static void a_second_answer_answers_nobody(void **state)
 {
     struct rig *rig = *state;
     struct probe p;
 
     fake_server_script(
         rig->server,
-        (struct fake_step){.action = FAKE_ERROR_TWICE, .code = KV_EBUSY, .times = 2});
+        (struct fake_step){.action = FAKE_ERROR_TWICE, .code = KV_EBUSY, .ms = 50});
+    fake_server_script(rig->server,
+                       (struct fake_step){.action = FAKE_OK_LATE, .ms = 100});
     p = rig_call(rig, put_request());
     assert_int_equal(p.error, 0);
-    assert_int_equal(p.sendings, 3);
-    assert_int_equal(fake_server_requests(rig->server, RPC_KV_PUT), 3);
+    assert_int_equal(p.sendings, 2);
+    assert_int_equal(fake_server_requests(rig->server, RPC_KV_PUT), 2);
 }
 
 /* ---- reads ---- */
@@ -242,20 +246,44 @@ static void a_late_answer_after_the_deadline_is_nobodys(void **state)
 {
     struct rig *rig = *state;
     struct kv_request request = put_request();
+    struct probe probes[2] = {{0}};
     struct probe p;
 
     request.deadline_ms = 60;
-    fake_server_script(rig->server,
-                       (struct fake_step){.action = FAKE_OK_LATE, .ms = 120});
-    p = rig_call(rig, request);
-    assert_int_equal(p.outcome, KV_UNKNOWN);
-    assert_int_equal(p.error, KV_ERR_UNKNOWN);
-    /* It arrives while the next call is under way, and must not be taken for its. */
+    fake_server_script(
+        rig->server,
+        (struct fake_step){.method = RPC_KV_PUT, .action = FAKE_OK_LATE, .ms = 150});
+    /* The get is answered at once: the node lives, the connection stays. */
+    fake_server_script(
+        rig->server,
+        (struct fake_step){.method = RPC_KV_GET, .action = FAKE_OK_LATE, .ms = 20});
+    assert_int_equal(kv_start(rig->client, request, probe_on_done, &probes[0]), 0);
+    assert_int_equal(kv_start(rig->client, get_request(), probe_on_done, &probes[1]),
+                     0);
+    rig_run(rig, probes, 2);
+    assert_int_equal(probes[0].outcome, KV_UNKNOWN);
+    assert_int_equal(probes[0].error, KV_ERR_UNKNOWN);
+    assert_int_equal(probes[1].error, 0);
+    /* The late answer comes while this one is under way, and is not its answer. */
     fake_server_script(rig->server,
                        (struct fake_step){.action = FAKE_OK_LATE, .ms = 150});
     p = rig_call(rig, kv_incr(kv_str("n"), 5));
     assert_int_equal(p.error, 0);
     assert_int_equal(p.number, 5);
+    assert_int_equal(fake_server_connections(rig->server), 1);
+}
+
+/* Nothing came since the call was sent: the connection may be dead without knowing. */
+static void a_connection_that_fell_silent_gets_no_new_calls(void **state)
+{
+    struct rig *rig = *state;
+    struct kv_request request = put_request();
+
+    request.deadline_ms = 60;
+    fake_server_script(rig->server, (struct fake_step){.action = FAKE_SILENT});
+    assert_int_equal(rig_call(rig, request).outcome, KV_UNKNOWN);
+    assert_int_equal(rig_call(rig, put_request()).error, 0);
+    assert_int_equal(fake_server_connections(rig->server), 2);
 }
 
 static void gives_up_at_the_deadline_when_nobody_listens(void **state)
@@ -356,13 +384,14 @@ int main(int argc, char **argv)
         WITH_RIG(retries_a_write_that_was_certainly_not_done),
         WITH_RIG(sends_once_when_retries_are_off),
         WITH_RIG(stops_after_the_number_of_retries),
-        WITH_RIG(a_late_second_answer_answers_nobody),
+        WITH_RIG(a_second_answer_answers_nobody),
         WITH_RIG(retries_a_read_whatever_happened),
         WITH_RIG(asks_again_when_a_node_falls_silent_over_a_read),
         WITH_RIG(a_failed_read_is_certainly_not_done),
         WITH_RIG(the_deadline_is_over_all_tries),
         WITH_RIG(tells_the_server_how_much_time_is_left),
         WITH_RIG(a_late_answer_after_the_deadline_is_nobodys),
+        WITH_RIG(a_connection_that_fell_silent_gets_no_new_calls),
         WITH_RIG(gives_up_at_the_deadline_when_nobody_listens),
         WITH_RIG(refuses_more_calls_than_a_connection_may_carry),
         WITH_RIG(pipelines_and_matches_answers_in_any_order),

@@ -90,6 +90,35 @@ static void waits_for_results_and_errors(void **state)
     kv_free(c);
 }
 
+static void raise_sigpipe(void *ctx, enum kv_log_level level, const char *line)
+{
+    (void)ctx;
+    (void)level;
+    (void)line;
+    (void)raise(SIGPIPE);
+}
+
+static void sigpipe_while_waiting_does_not_end_the_program(void **state)
+{
+    static const struct sigaction fatal = {.sa_handler = SIG_DFL};
+    struct rig *rig = *state;
+    struct kv_options options = rig_options(rig);
+    struct kv_client *c = NULL;
+    sigset_t mask;
+
+    (void)sigaction(SIGPIPE, &fatal, NULL);
+    options.loop = NULL;
+    options.log = raise_sigpipe;
+    assert_int_equal(kv_new(&options, &c), 0);
+    kv_result_free(kv_wait(c, put_request()));
+    kv_free(c);
+    /* And nothing of it is left behind. */
+    assert_int_equal(pthread_sigmask(SIG_BLOCK, NULL, &mask), 0);
+    assert_int_equal(sigismember(&mask, SIGPIPE), 0);
+    assert_int_equal(sigpending(&mask), 0);
+    assert_int_equal(sigismember(&mask, SIGPIPE), 0);
+}
+
 /* Between two kv_wait() nobody looks at the sockets: a request must not go into one
  * that the server closed meanwhile, and SIGPIPE must not end the program. */
 static void a_connection_that_ended_between_calls_costs_nothing(void **state)
@@ -154,6 +183,7 @@ int main(int argc, char **argv)
         WITH_RIG(refuses_wrong_requests_before_they_cost_anything),
         WITH_RIG(waiting_and_starting_need_their_kind_of_loop),
         WITH_RIG(waits_for_results_and_errors),
+        WITH_RIG(sigpipe_while_waiting_does_not_end_the_program),
         WITH_RIG(a_connection_that_ended_between_calls_costs_nothing),
         WITH_RIG(a_result_outlives_its_client),
         WITH_RIG(close_with_a_private_loop_is_done_when_it_returns),

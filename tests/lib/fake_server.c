@@ -235,7 +235,7 @@ static void act(struct fake_conn *conn, const struct fake_step *step,
     case FAKE_ERROR_TWICE:
         answer_error(step, q, b);
         send_bytes(conn, b->data, b->len, 0);
-        send_bytes(conn, b->data, b->len, 0);
+        send_bytes(conn, b->data, b->len, step->ms);
         break;
     case FAKE_SILENT:
         answer(conn->server, q, b);

@@ -47,7 +47,7 @@ struct fake_step {
     enum fake_action action;
     int code;         /* KV_E*, for FAKE_ERROR. */
     const char *text; /* Behind the code's word; static. */
-    uint32_t ms;      /* For FAKE_OK_LATE. */
+    uint32_t ms;      /* For FAKE_OK_LATE and FAKE_ERROR_TWICE. */
     uint32_t times;   /* 0 counts as 1. */
 };
 
