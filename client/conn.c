@@ -566,7 +566,7 @@ void kv_conn_take(struct kv_conn *conn, struct kv_call *call)
 
 /* ---- receiving ---- */
 
-/* The other side has answered hello: it lives and is a kvd. An error is an answer too. */
+/* The other side has answered hello, maybe with an error: it lives and is a kvd. */
 static bool conn_greeted(struct kv_conn *conn, const struct rpc_reply *reply)
 {
     struct kv_client *c = conn->client;
