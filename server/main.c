@@ -147,7 +147,7 @@ static int kvd_store_open(struct kvd *k)
         .incarnation_seed = k->env.env.ops->random(&k->env.env),
     };
     char error[CONFIG_ERROR_BYTES] = "cannot be opened";
-    char line[2 * CONFIG_ERROR_BYTES];
+    char line[3 * CONFIG_ERROR_BYTES];
     int rc = store_open(&o, &k->store, error, sizeof error);
 
     if (rc == 0) {

@@ -99,6 +99,20 @@ static void op_log(struct env *env, enum log_level level, const char *line)
     }
 }
 
+/* What a person should do now. */
+static const char *halt_advice(int code)
+{
+    switch (code) {
+    case KV_EIO:
+    case KV_ENOSPACE:
+        return "mend the disk, then start this node again";
+    case KV_ELOST:
+        return "bring the right data directory back";
+    default:
+        return "keep the data directory as it is and report this";
+    }
+}
+
 static void op_halt(struct env *env, int code, const char *why)
 {
     struct uv_env *e = env_of(env);
@@ -110,10 +124,7 @@ static void op_halt(struct env *env, int code, const char *why)
     e->halt_code = code;
     snprintf(e->halt_why, sizeof e->halt_why, "%s", why);
     uv_env_log(e, LOG_ERROR, "halted=1 code=%s why=\"%s\" next=\"%s\"",
-               kv_err_name(code), e->halt_why,
-               code == KV_ENOSPACE || code == KV_EIO
-                   ? "mend the disk, then start this node again"
-                   : "keep the data directory and report this");
+               kv_err_name(code), e->halt_why, halt_advice(code));
     uv_stop(&e->loop);
 }
 

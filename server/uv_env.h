@@ -64,7 +64,7 @@ struct uv_env {
     /* The end. */
     bool halted; /* Nothing the node wants is carried out any more. */
     int halt_code;
-    char halt_why[256];
+    char halt_why[512];
     bool stopping;
     uint64_t stop_deadline_ms;
 
