@@ -45,29 +45,6 @@ static void options_check(const struct group_options *o)
     KV_ASSERT(o->log_window > 0 && o->checkpoint_ms_max > 0);
 }
 
-/* Finishes the reset of the log that a crash interrupted: no thread runs yet. */
-static int finish_install(struct group *g, struct log_state *log)
-{
-    struct store *s = g->node->store;
-    const struct state_meta *m = state_meta_get(g->st);
-    struct log_write w = {.group = g->id, .reset_to = &m->applied, .urgent = true};
-    int rc = 0;
-
-    if (!m->mark) {
-        return 0;
-    }
-    if (log->base.pos.index < m->applied.pos.index) {
-        rc = s->ops->log_write(s, &w, 1);
-    }
-    if (rc == 0) {
-        rc = s->ops->mark_clear(s, g->id);
-    }
-    if (rc == 0) {
-        rc = state_reload(g->st);
-    }
-    return rc == 0 ? s->ops->log_load(s, g->id, log) : rc;
-}
-
 /* What storage holds, as the core wants it. */
 static int restore_of(struct group *g, const struct log_state *log,
                       struct raft_restore *out)
@@ -82,8 +59,8 @@ static int restore_of(struct group *g, const struct log_state *log,
                                  .commit_hint = log->commit_hint,
                                  .config = m->config,
                                  .config_index = m->config_index};
-    if (out->applied > out->last || out->applied < out->base.pos.index) {
-        return KV_ELOST; /* A part of the directory is older than the other. */
+    if (out->applied > out->last || out->applied < out->base.pos.index || m->mark) {
+        return KV_ELOST; /* Parts of the directory do not belong together. */
     }
     if (out->config.voters_count == 0 && out->config_index == 0) {
         out->config = g->options.initial;
@@ -103,7 +80,9 @@ static int open_raft(struct group *g, const struct raft_restore *found)
     raft_options_init(&o, g->self, env->ops->random(env));
     o.election_timeout_ms = g->options.election_timeout_ms;
     o.heartbeat_ms = g->options.heartbeat_ms;
-    g->raft_memory = kv_mem_zalloc(raft_bytes(&o));
+    if (g->raft_memory == NULL) {
+        g->raft_memory = kv_mem_zalloc(raft_bytes(&o));
+    }
     if (g->raft_memory == NULL) {
         return KV_ENOMEM;
     }
@@ -124,9 +103,6 @@ static int open_parts(struct group *g)
         rc = state_open(s, g->id, g->options.delta_bytes_max, &g->st);
     }
     if (rc == 0) {
-        rc = finish_install(g, &log);
-    }
-    if (rc == 0) {
         rc = apply_open(&g->apply, g->st);
     }
     if (rc != 0) {
@@ -135,6 +111,12 @@ static int open_parts(struct group *g)
     tail_init(&g->tail, log.last.pos.index + 1);
     rc = restore_of(g, &log, &found);
     if (rc == 0) {
+        rc = open_raft(g, &found);
+    }
+    if (rc == KV_EDAMAGED && !found.impaired) {
+        /* An entry that the checkpoint covers is damaged: nobody needs it. The log is
+         * compacted past it in the first flush (group_repair.c). */
+        found.base = state_meta_get(g->st)->applied;
         rc = open_raft(g, &found);
     }
     if (rc != 0) {

@@ -178,6 +178,12 @@ static bool next_entry(struct group *g, raft_index index, struct raft_entry *out
     return false;
 }
 
+/* The active delta has room: it is bounded, and frozen for a checkpoint when full. */
+static bool has_room(const struct group *g)
+{
+    return state_delta_bytes(g->st) < g->options.delta_bytes_max;
+}
+
 static bool may_apply(const struct group *g)
 {
     return g->halted == 0 && g->install_phase == GROUP_INSTALL_NONE &&
@@ -225,7 +231,7 @@ static uint32_t apply_batch(struct group *g)
     uint32_t done_count = 0;
     uint32_t count = 0;
 
-    while (count < GROUP_APPLY_BATCH && may_apply(g) && !state_full(g->st)) {
+    while (count < GROUP_APPLY_BATCH && may_apply(g) && has_room(g)) {
         raft_index index = group_applied(g) + 1;
 
         if (index > g->commit || !apply_one(g, index, &done[done_count])) {
@@ -259,7 +265,7 @@ void group_apply_flush(struct group *g)
         return;
     }
     g->propose_blocked = false;
-    if (group_applied(g) < g->commit && !state_full(g->st)) {
+    if (group_applied(g) < g->commit && has_room(g)) {
         group_wake(g);
     }
     ev.u.index = group_applied(g);

@@ -143,13 +143,14 @@ void group_on_fetched(struct group *g, raft_index index, struct kv_bytes record)
     repair_start(g, record);
 }
 
+/* Tells the core. It may find another entry that it cannot read: then it stays
+ * impaired, and group_entry_damaged() has noted which one. */
 static void feed_impaired(struct group *g, bool impaired)
 {
     struct raft_event ev = {.kind = RAFT_EV_IMPAIRED};
 
-    g->damage.told = impaired;
     ev.u.impaired = impaired;
-    (void)group_feed(g, &ev);
+    g->damage.told = group_feed(g, &ev) != 0 || impaired;
 }
 
 /* The damaged entry is whole again or gone. */
@@ -168,6 +169,14 @@ static void damage_over(struct group *g)
     }
     if (told) {
         feed_impaired(g, false);
+        if (g->damage.told && g->damage.index == 0) {
+            group_halt(g, KV_ECORRUPT,
+                       "the log cannot be read although no entry is damaged");
+            return;
+        }
+    }
+    if (g->damage.index != 0) {
+        return;
     }
     group_log(g, LOG_INFO, "damaged_entry=%llu is=repaired",
               (unsigned long long)repaired);

@@ -127,6 +127,9 @@ static void checkpoint_start(struct group *g)
     g->checkpoint_running = true;
     g->checkpoint_ms = UINT64_MAX;
     disk_submit(g->node->disk, job);
+    if (group_applied(g) < g->commit) {
+        group_wake(g); /* There is room again. */
+    }
 }
 
 static void checkpoint_flush(struct group *g)

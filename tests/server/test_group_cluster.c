@@ -81,6 +81,35 @@ static void resubmit(struct fake_node *from, struct fake_node *to)
     }
 }
 
+/* An append as the leader sends it once it has found where the logs agree. */
+static void send_entries(struct fake_node *leader, struct fake_node *to,
+                         raft_index prev, uint32_t count, raft_index commit)
+{
+    struct kv_bytes records[8];
+    struct raft_entry entries[9];
+    struct raft_status status;
+    struct raft_msg msg = {.type = RAFT_MSG_APPEND, .entries_count = count};
+
+    assert_true(count < KV_ARRAY_COUNT(records));
+    group_raft_status(leader->group, &status);
+    assert_int_equal(group_records(leader->group, prev - 1, count + 1, records),
+                     count + 1);
+    for (uint32_t i = 0; i <= count; i++) {
+        assert_int_equal(raft_record_decode(records[i], &entries[i]), 0);
+    }
+    msg.from = id_of(leader) + 10;
+    msg.to = id_of(to) + 10;
+    msg.term = status.term;
+    msg.prev = entries[0].pos;
+    msg.prev_hash = entries[0].hash;
+    msg.commit = commit;
+    msg.entries = entries + 1;
+    msg.round = 1;
+    fake_turn_begin(to);
+    group_on_message(to->group, &msg);
+    fake_turn_end(to);
+}
+
 static void replicates_to_all(void **state)
 {
     struct fake_world *w = *state;
@@ -441,6 +470,318 @@ static void a_crash_while_installing_is_finished_at_the_next_start(void **state)
     }
 }
 
+/* ---- what must not happen ---- */
+
+/* The state on disk never runs ahead of this node's own log, also where a majority
+ * without it has committed. mem_store asserts it at each checkpoint. */
+static void a_slow_disk_holds_its_checkpoint_back(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *leader = fake_leader(w);
+    struct group_stats stats;
+    uint64_t put = fake_put(leader, "a", "1");
+
+    for (int i = 0; i < 700; i++) {
+        w->now_ms += 5;
+        fake_turn_begin(leader);
+        group_tick(leader->group);
+        fake_turn_end(leader);
+        (void)fake_run_job(leader, DISK_LANE_STATE);
+        for (uint32_t id = 1; id <= 3; id++) {
+            if (&w->nodes[id] != leader) {
+                (void)fake_run_jobs(&w->nodes[id]);
+            }
+        }
+        while (fake_deliver(w)) {
+        }
+    }
+    assert_int_equal(leader->jobs_count[DISK_LANE_LOG], 1);
+    assert_true(fake_reply_of(w, put)->done);
+    group_stats_get(leader->group, &stats);
+    assert_int_equal(stats.checkpoints, 0);
+
+    fake_settle(w);
+    fake_pass_ms(w, 100);
+    group_stats_get(leader->group, &stats);
+    assert_int_equal(stats.checkpoints, 1);
+}
+
+/* A read whose index is known but not applied waits. */
+static void a_read_waits_for_its_index(void **state)
+{
+    struct fake_world *w = fake_world_new(1);
+    struct fake_node *f = &w->nodes[1];
+    struct raft_status status;
+    char value[400];
+    char key[32];
+    uint64_t waiting = 0;
+    uint64_t get;
+
+    (void)state;
+    w->options.delta_bytes_max = 16 * 1024;
+    fake_world_start(w);
+    fake_elect(w);
+    memset(value, 'v', sizeof value - 1);
+    value[sizeof value - 1] = '\0';
+    for (int round = 0; round < 4; round++) {
+        fake_turn_begin(f);
+        for (int i = 0; i < 100; i++) {
+            (void)snprintf(key, sizeof key, "k%d-%d", round, i);
+            group_submit(f->group, fake_request(f, RPC_KV_PUT, key, value));
+        }
+        fake_turn_end(f);
+        while (fake_run_job(f, DISK_LANE_LOG)) {
+        }
+    }
+    assert_true(f->jobs_count[DISK_LANE_STATE] == 1);
+    group_raft_status(f->group, &status);
+    assert_true(status.applied < status.commit);
+    assert_true(state_delta_bytes(group_state(f->group)) < 2 * 16 * 1024);
+    for (uint64_t ticket = w->tickets; ticket > 0 && waiting == 0; ticket--) {
+        waiting = fake_reply_of(w, ticket)->done ? 0 : ticket;
+    }
+    assert_true(waiting > 0); /* Committed, not applied. */
+    (void)snprintf(key, sizeof key, "k%d-%d", (int)(waiting - 1) / 100,
+                   (int)(waiting - 1) % 100);
+    get = fake_get(f, key);
+    assert_false(fake_reply_of(w, get)->done);
+    assert_int_equal(fake_reply_of(w, fake_put(f, "x", "y"))->error, KV_EBUSY);
+
+    fake_settle(w);
+    assert_true(fake_reply_of(w, get)->done);
+    assert_true(fake_reply_of(w, get)->found);
+    fake_put_ok(f, "x", "y");
+    fake_world_free(w);
+}
+
+/* Nobody can say any more which entry was at the index of a write. */
+static void a_write_below_a_snapshot_is_unknown(void **state)
+{
+    struct fake_world *w = fake_world_new(3);
+    struct fake_node *old;
+    struct group_stats stats;
+    struct request *req;
+    uint64_t put;
+
+    (void)state;
+    w->options.log_window = 64;
+    w->options.checkpoint_ms_max = 300;
+    fake_world_start(w);
+    old = fake_elect(w);
+    w->dropped_from = id_of(old);
+    req = fake_request(old, RPC_KV_PUT, "a", "1");
+    req->deadline_ms = w->now_ms + 600000;
+    put = fake_submit(old, req);
+    (void)fake_elect(w);
+    for (int i = 0; i < 500; i++) {
+        fake_put_ok(fake_leader(w), "b", "2");
+    }
+    fake_pass_ms(w, 1000);
+    w->dropped_from = 0;
+    fake_pass_ms(w, 3000);
+
+    group_stats_get(old->group, &stats);
+    assert_true(stats.snapshots_installed >= 1);
+    assert_int_equal(fake_reply_of(w, put)->error, KV_EUNKNOWN);
+    assert_converged(w);
+    fake_world_free(w);
+}
+
+/* Indexes of a new term may lie before those at which old requests still wait. */
+static void old_requests_may_wait_behind_the_end_of_the_log(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *first = fake_leader(w);
+    struct raft_status status;
+    uint64_t kept[10];
+    raft_index high;
+
+    w->dropped_from = id_of(first);
+    for (int i = 0; i < 20; i++) {
+        struct request *req = fake_request(first, RPC_KV_PUT, "short", "x");
+
+        req->deadline_ms = w->now_ms + 10;
+        (void)fake_submit(first, req);
+    }
+    fake_pass_ms(w, 20);
+    assert_int_equal(group_requests_count(first->group), 0);
+    assert_true(group_is_leader(first->group));
+    for (int i = 0; i < 10; i++) {
+        struct request *req = fake_request(first, RPC_KV_PUT, "long", "x");
+
+        req->deadline_ms = w->now_ms + 600000;
+        kept[i] = fake_submit(first, req);
+    }
+    group_raft_status(first->group, &status);
+    high = status.last.index;
+    (void)fake_elect(w);
+    w->dropped_from = 0;
+    fake_pass_ms(w, 100);
+    for (int i = 0; i < 40 && fake_leader(w) != first; i++) {
+        struct fake_node *leader = fake_leader(w);
+
+        if (leader != NULL) {
+            fake_turn_begin(leader);
+            assert_int_equal(group_transfer(leader->group, id_of(first)), 0);
+            fake_turn_end(leader);
+        }
+        fake_pass_ms(w, 50);
+    }
+    assert_ptr_equal(fake_leader(w), first);
+    group_raft_status(first->group, &status);
+    assert_true(status.last.index + 10 < high);
+
+    for (int i = 0; i < 40; i++) {
+        fake_put_ok(first, "new", "y");
+    }
+    for (int i = 0; i < 10; i++) {
+        assert_false(fake_reply_of(w, kept[i])->done);
+    }
+    assert_int_equal(first->rerouted.count, 10); /* Certainly not done, all of them. */
+    assert_int_equal(group_requests_count(first->group), 0);
+    assert_converged(w);
+}
+
+static void messages_to_another_replica_are_ignored(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *leader = fake_leader(w);
+    struct raft_msg msg = {
+        .type = RAFT_MSG_HEARTBEAT, .from = 12, .to = 99, .term = 1000};
+    struct raft_status status;
+
+    fake_turn_begin(leader);
+    group_on_message(leader->group, &msg);
+    fake_turn_end(leader);
+    group_raft_status(leader->group, &status);
+    assert_true(status.term < 1000);
+    assert_true(group_is_leader(leader->group));
+}
+
+/* A snapshot of the leader's last checkpoint, as its node would send it. */
+static void send_snapshot(struct fake_node *leader, struct fake_node *to,
+                          raft_index *out_last)
+{
+    struct store *s = mem_store_base(leader->mem);
+    struct raft_status status;
+    struct raft_msg msg = {.type = RAFT_MSG_SNAPSHOT};
+    uint8_t *data;
+
+    group_raft_status(leader->group, &status);
+    assert_int_equal(s->ops->snapshot_make(s, FAKE_GROUP, &msg.snapshot), 0);
+    data = kv_mem_zalloc(msg.snapshot.bytes);
+    assert_non_null(data);
+    assert_int_equal(s->ops->snapshot_read(s, FAKE_GROUP, msg.snapshot.id, 0,
+                                           (uint32_t)msg.snapshot.bytes, data),
+                     0);
+    msg.from = id_of(leader) + 10;
+    msg.to = id_of(to) + 10;
+    msg.term = status.term;
+    msg.chunk = (struct raft_chunk){.snapshot_id = msg.snapshot.id,
+                                    .len = (uint32_t)msg.snapshot.bytes,
+                                    .done = true};
+    msg.chunk.data = kv_bytes(data, msg.snapshot.bytes);
+    fake_turn_begin(to);
+    group_on_message(to->group, &msg);
+    fake_turn_end(to);
+    kv_mem_free(data);
+    *out_last = msg.snapshot.last.pos.index;
+}
+
+/* A late snapshot never drops entries that were acknowledged behind it. */
+static void a_snapshot_keeps_the_entries_behind_it(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *leader = fake_leader(w);
+    struct fake_node *slow = follower_of(w, leader);
+    struct group_stats stats;
+    struct raft_status status;
+    raft_index begin = group_state_meta(leader->group)->applied.pos.index;
+    raft_index snapshot_last;
+
+    w->dropped_from = id_of(slow);
+    for (int i = 0; i < 10; i++) {
+        fake_put_ok(leader, "a", "1");
+    }
+    fake_pass_ms(w, 3000); /* Checkpointed. */
+    for (int i = 0; i < 6; i++) {
+        fake_put_ok(leader, "b", "2");
+    }
+    /* It has everything, and does not know that it is committed. */
+    for (raft_index at = begin; at < begin + 16; at += 4) {
+        send_entries(leader, slow, at, 4, begin);
+        (void)fake_run_jobs(slow);
+    }
+    group_raft_status(slow->group, &status);
+    assert_int_equal(status.last.index, begin + 16);
+    assert_int_equal(status.commit, begin);
+    send_snapshot(leader, slow, &snapshot_last);
+    fake_settle(w);
+    group_stats_get(slow->group, &stats);
+    assert_int_equal(stats.snapshots_installed, 1);
+    group_raft_status(slow->group, &status);
+    assert_int_equal(status.base.pos.index, snapshot_last);
+    assert_int_equal(status.last.index, begin + 16);
+    assert_int_equal(status.last_durable, begin + 16);
+
+    /* And goes on behind them. */
+    w->dropped_from = 0;
+    fake_pass_ms(w, 500);
+    fake_put_ok(fake_leader(w), "c", "3");
+    assert_converged(w);
+    fake_crash(slow);
+    fake_restart(w, (uint32_t)(slow - w->nodes));
+    assert_converged(w);
+}
+
+/* What a peer needs behind the snapshot that it is being sent is not compacted away. */
+static void compaction_waits_for_a_snapshot_on_its_way(void **state)
+{
+    struct fake_world *w = fake_world_new(3);
+    struct fake_node *leader;
+    struct fake_node *away;
+    struct group_stats stats;
+    uint32_t id;
+
+    (void)state;
+    w->options.log_window = 64;
+    w->options.checkpoint_ms_max = 200;
+    fake_world_start(w);
+    away = follower_of(w, fake_elect(w));
+    id = id_of(away);
+    fake_crash(away);
+    leader = fake_elect(w);
+    for (int i = 0; i < 500; i++) {
+        fake_put_ok(leader, "a", "1");
+    }
+    fake_pass_ms(w, 500);
+    fake_restart(w, id);
+    /* Its state lane stands still with the first chunk on it. */
+    for (int i = 0; i < 300; i++) {
+        w->now_ms += 5;
+        for (uint32_t n = 1; n <= 3; n++) {
+            fake_turn_begin(&w->nodes[n]);
+            group_tick(w->nodes[n].group);
+            if (&w->nodes[n] == leader) {
+                group_submit(leader->group, fake_request(leader, RPC_KV_PUT, "b", "2"));
+            }
+            fake_turn_end(&w->nodes[n]);
+            if (n != id) {
+                (void)fake_run_jobs(&w->nodes[n]);
+            }
+            (void)fake_run_job(&w->nodes[n], DISK_LANE_LOG);
+        }
+        while (fake_deliver(w)) {
+        }
+    }
+    assert_true(away->jobs_count[DISK_LANE_STATE] > 0);
+    fake_pass_ms(w, 1000);
+    group_stats_get(away->group, &stats);
+    assert_int_equal(stats.snapshots_installed, 1);
+    assert_converged(w);
+    fake_world_free(w);
+}
+
 /* ---- damage ---- */
 
 static void a_damaged_entry_is_fetched_from_a_peer(void **state)
@@ -449,6 +790,8 @@ static void a_damaged_entry_is_fetched_from_a_peer(void **state)
     struct fake_node *victim;
     struct kv_bytes record;
     struct raft_status status;
+    struct raft_entry entry, before;
+    uint8_t other[512];
     raft_index index;
     uint32_t id;
 
@@ -468,10 +811,21 @@ static void a_damaged_entry_is_fetched_from_a_peer(void **state)
     assert_true(group_state_meta(victim->group)->applied.pos.index < index);
     assert_int_equal(victim->fetch_index, index);
 
-    /* A wrong record is not believed. */
+    /* Wrong records are not believed: that of another index, and another of this one. */
     assert_int_equal(group_records(fake_leader(w)->group, index, 1, &record), 1);
     fake_turn_begin(victim);
     group_on_fetched(victim->group, index, record);
+    assert_int_equal(group_records(fake_leader(w)->group, index - 1, 1, &record), 1);
+    assert_int_equal(raft_record_decode(record, &entry), 0);
+    entry.time_ms++;
+    raft_record_encode(&entry, other); /* With a right checksum. */
+    group_on_fetched(victim->group, index, kv_bytes(other, record.len));
+    assert_int_equal(group_records(fake_leader(w)->group, index - 2, 1, &record), 1);
+    assert_int_equal(raft_record_decode(record, &before), 0);
+    entry.hash = raft_entry_hash(before.hash, &entry);
+    raft_record_encode(&entry, other); /* And a right chain to its predecessor. */
+    group_on_fetched(victim->group, index,
+                     kv_bytes(other, raft_record_bytes(entry.payload.len)));
     fake_turn_end(victim);
     fake_settle(w);
     group_raft_status(victim->group, &status);
@@ -485,6 +839,75 @@ static void a_damaged_entry_is_fetched_from_a_peer(void **state)
     group_raft_status(victim->group, &status);
     assert_false(status.impaired);
     assert_converged(w);
+}
+
+/* An entry that a leader replaces need not be repaired. */
+static void a_damaged_entry_that_is_overwritten_is_forgotten(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *old = fake_leader(w);
+    uint32_t id = id_of(old);
+    struct raft_status status;
+
+    w->dropped_from = id;
+    for (int i = 0; i < 3; i++) {
+        (void)fake_put(old, "a", "lost");
+        fake_settle(w);
+    }
+    group_raft_status(old->group, &status);
+    fake_crash(old);
+    assert_true(
+        mem_store_flip_entry(w->nodes[id].mem, FAKE_GROUP, status.last.index - 1, 9));
+    (void)fake_elect(w);
+    for (int i = 0; i < 10; i++) {
+        fake_put_ok(fake_leader(w), "b", "2");
+    }
+    fake_restart(w, id);
+    group_raft_status(old->group, &status);
+    assert_true(status.impaired);
+    w->dropped_from = 0;
+    send_entries(fake_leader(w), old, status.last.index - 3, 4, status.last.index - 3);
+    group_raft_status(old->group, &status);
+    assert_true(status.impaired); /* Until the new entries are durable. */
+    fake_pass_ms(w, 1000);
+
+    group_raft_status(old->group, &status);
+    assert_false(status.impaired);
+    assert_converged(w);
+}
+
+/* A leader that finds a damaged entry while it serves a slow follower steps down. */
+static void a_damaged_entry_is_found_when_it_is_sent(void **state)
+{
+    struct fake_world *w = fake_world_new(3);
+    struct fake_node *leader;
+    struct fake_node *away;
+    struct raft_status status;
+    raft_index index;
+    uint32_t id;
+
+    (void)state;
+    w->options.tail_bytes_max = 2048;
+    fake_world_start(w);
+    leader = fake_elect(w);
+    away = follower_of(w, leader);
+    id = id_of(away);
+    fake_crash(away);
+    for (int i = 0; i < 200; i++) {
+        fake_put_ok(fake_leader(w), "a", "1");
+    }
+    index = group_state_meta(leader->group)->applied.pos.index - 150;
+    assert_true(mem_store_flip_entry(leader->mem, FAKE_GROUP, index, 99));
+    fake_restart(w, id);
+    fake_pass_ms(w, 500);
+
+    /* Nothing of it is checkpointed: it asks the others for the entry. */
+    group_raft_status(leader->group, &status);
+    assert_true(status.impaired);
+    assert_int_equal(leader->fetch_index, index);
+    assert_true(leader->fetch_hash != 0);
+    assert_ptr_not_equal(fake_leader(w), leader);
+    fake_world_free(w);
 }
 
 static void damage_behind_the_checkpoint_is_compacted_away(void **state)
@@ -508,6 +931,35 @@ static void damage_behind_the_checkpoint_is_compacted_away(void **state)
     assert_false(status.impaired);
     assert_true(status.base.pos.index >= damage.index);
     fake_put_ok(fake_leader(w), "b", "1");
+    assert_converged(w);
+}
+
+static void a_start_survives_damage_behind_the_checkpoint(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *leader = fake_leader(w);
+    uint32_t id = id_of(leader);
+    struct raft_status status;
+    raft_index index;
+
+    for (int i = 0; i < 20; i++) {
+        fake_put_ok(leader, "a", "1");
+    }
+    fake_pass_ms(w, 3000);
+    index = group_state_meta(leader->group)->applied.pos.index;
+    fake_put_ok(leader, "b", "1");
+    fake_crash(leader);
+    assert_true(mem_store_flip_entry(w->nodes[id].mem, FAKE_GROUP, index - 3, 99));
+    fake_restart(w, id);
+    fake_pass_ms(w, 1000);
+
+    group_raft_status(w->nodes[id].group, &status);
+    assert_false(status.impaired);
+    assert_int_equal(status.base.pos.index, index);
+    fake_put_ok(fake_leader(w), "c", "1");
+    assert_converged(w);
+    fake_crash(&w->nodes[id]);
+    fake_restart(w, id); /* It is compacted on the disk as well. */
     assert_converged(w);
 }
 
@@ -657,8 +1109,18 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_node_that_was_away_catches_up_from_the_log),
         cmocka_unit_test(a_node_that_was_away_too_long_catches_up_by_snapshot),
         cmocka_unit_test(a_crash_while_installing_is_finished_at_the_next_start),
+        CASE(a_slow_disk_holds_its_checkpoint_back),
+        cmocka_unit_test(a_read_waits_for_its_index),
+        cmocka_unit_test(a_write_below_a_snapshot_is_unknown),
+        CASE(old_requests_may_wait_behind_the_end_of_the_log),
+        CASE(messages_to_another_replica_are_ignored),
+        CASE(a_snapshot_keeps_the_entries_behind_it),
+        cmocka_unit_test(compaction_waits_for_a_snapshot_on_its_way),
         CASE(a_damaged_entry_is_fetched_from_a_peer),
+        CASE(a_damaged_entry_that_is_overwritten_is_forgotten),
+        cmocka_unit_test(a_damaged_entry_is_found_when_it_is_sent),
         CASE(damage_behind_the_checkpoint_is_compacted_away),
+        CASE(a_start_survives_damage_behind_the_checkpoint),
         CASE(a_damaged_row_stops_the_replica_and_the_others_go_on),
         cmocka_unit_test(survives_a_storm),
     };
