@@ -11,7 +11,7 @@
 #include "raft/base/err.h"
 
 enum {
-    ENV_STEP_SMALL_BYTES = 1024 * 1024, /* The file grows in these steps ... */
+    ENV_STEP_SMALL_BYTES = 256 * 1024, /* The file grows in these steps ... */
     ENV_STEP_LARGE_BYTES = 16 * 1024 * 1024,
     ENV_SMALL_BYTES_MAX = 64 * 1024 * 1024, /* ... up to here, then in large ones. */
     ENV_MARK_BYTES = 12,

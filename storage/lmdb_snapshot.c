@@ -741,19 +741,14 @@ static bool name_split(const char *name, group_id *out_group, uint64_t *out_id,
     return true;
 }
 
-int lmdb_snapshot_open(struct lmdb_store *ls)
+/* Goes through the folder's files: keeps what was being received, deletes the rest. */
+static int files_tidy(struct lmdb_store *ls)
 {
+    int fd = openat(ls->dir_fd, "snap", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
-    DIR *dir;
-    int fd;
 
-    if (mkdirat(ls->dir_fd, "snap", 0700) != 0 && errno != EEXIST) {
-        return errno_error();
-    }
-    ls->snap_fd = openat(ls->dir_fd, "snap", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    fd = openat(ls->dir_fd, "snap", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    dir = fd < 0 ? NULL : fdopendir(fd);
-    if (ls->snap_fd < 0 || dir == NULL) {
+    if (dir == NULL) {
         if (fd >= 0) {
             (void)close(fd);
         }
@@ -773,6 +768,19 @@ int lmdb_snapshot_open(struct lmdb_store *ls)
     }
     (void)closedir(dir);
     return fsync(ls->snap_fd) == 0 ? 0 : KV_EIO;
+}
+
+int lmdb_snapshot_open(struct lmdb_store *ls)
+{
+    if (mkdirat(ls->dir_fd, "snap", 0700) == 0) {
+        if (fsync(ls->dir_fd) != 0) {
+            return errno_error();
+        }
+    } else if (errno != EEXIST) {
+        return errno_error();
+    }
+    ls->snap_fd = openat(ls->dir_fd, "snap", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return ls->snap_fd < 0 ? KV_EIO : files_tidy(ls);
 }
 
 void lmdb_snapshot_close(struct lmdb_store *ls)

@@ -232,6 +232,54 @@ static int lock_take(const struct opening *op)
     return 0;
 }
 
+/* ---- a directory that is being made ----
+ *
+ * LMDB writes the first pages of a new environment without a sync, so that a crash then
+ * can leave files that look damaged. The file NEW lies in the directory from before that
+ * until the identity is durable: as long as it is there, nobody was ever told that the
+ * directory exists, and what lies beside it is thrown away. */
+
+static const char *const new_files[] = {"log/data.mdb", "log/lock.mdb",
+                                        "state/data.mdb", "state/lock.mdb"};
+
+/* Writes NEW when there is nothing; throws away what lies beside an old one. */
+static int new_begin(const struct opening *op, bool *out_is_new)
+{
+    int dir = op->ls->dir_fd;
+    bool is_new = faccessat(dir, "NEW", F_OK, 0) == 0;
+    int fd;
+
+    *out_is_new = is_new || (faccessat(dir, "log", F_OK, 0) != 0 &&
+                             faccessat(dir, "state", F_OK, 0) != 0);
+    if (!*out_is_new) {
+        return 0;
+    }
+    for (size_t i = 0; is_new && i < KV_ARRAY_COUNT(new_files); i++) {
+        if (unlinkat(dir, new_files[i], 0) != 0 && errno != ENOENT &&
+            errno != ENOTDIR) {
+            return open_failed(op, errno_error(), "cannot delete %s/%s: %s", op->o->dir,
+                               new_files[i], strerror(errno));
+        }
+    }
+    fd = openat(dir, "NEW", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || close(fd) != 0 || fsync(dir) != 0) {
+        return open_failed(op, errno_error(), "cannot write to %s: %s", op->o->dir,
+                           strerror(errno));
+    }
+    return 0;
+}
+
+static int new_end(const struct opening *op)
+{
+    int dir = op->ls->dir_fd;
+
+    if (unlinkat(dir, "NEW", 0) != 0 || fsync(dir) != 0) {
+        return open_failed(op, errno_error(), "cannot write to %s: %s", op->o->dir,
+                           strerror(errno));
+    }
+    return 0;
+}
+
 static int env_open(const struct opening *op, struct lmdb_env *e, const char *name,
                     struct lmdb_env_options *eo)
 {
@@ -333,6 +381,7 @@ static int open_parts(const struct opening *op)
 {
     const char *reason = "";
     uint64_t reserve = op->o->reserve_bytes;
+    bool is_new = false;
     int rc = dir_open(op);
 
     if (rc == 0) {
@@ -343,6 +392,9 @@ static int open_parts(const struct opening *op)
                           reserve != 0 ? reserve : STORE_RESERVE_BYTES);
     }
     if (rc == 0) {
+        rc = new_begin(op, &is_new);
+    }
+    if (rc == 0) {
         rc = envs_open(op);
     }
     if (rc == 0) {
@@ -350,6 +402,9 @@ static int open_parts(const struct opening *op)
         if (rc != 0 && reason[0] != 0) {
             return open_failed(op, rc, "%s: %s", op->o->dir, reason);
         }
+    }
+    if (rc == 0 && is_new) {
+        rc = new_end(op);
     }
     if (rc == 0) {
         rc = lmdb_snapshot_open(op->ls);

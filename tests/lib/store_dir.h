@@ -16,10 +16,17 @@ enum {
 /* Makes an empty folder below $TMPDIR or /tmp. Ends the test program when it cannot. */
 void store_dir_make(char path[STORE_DIR_BYTES]);
 
+/* The same, in memory where the system has /dev/shm: for tests that build thousands of
+ * folders and sync none of them. */
+void store_dir_make_fast(char path[STORE_DIR_BYTES]);
+
+/* Copies the files of a folder and of the folders in it. */
+void store_dir_copy(const char *from, const char *to);
+
 /* Deletes a folder and all below it. */
 void store_dir_remove(const char *path);
 
-/* Opens a small store there: 64 MiB maps, 1 MiB reserve. Returns store_open()'s code. */
+/* Opens a small store there: 64 MiB maps, 64 KiB reserve. Returns store_open()'s code. */
 KV_MUST_CHECK int store_dir_open(const char *path, struct store **out);
 
 #endif

@@ -601,7 +601,7 @@ uint64_t model_print_log(struct store *s)
 {
     uint64_t print = 1;
 
-    for (group_id g = 0; g < MODEL_GROUPS; g++) {
+    for (group_id g = 0; g < MODEL_PRINT_GROUPS; g++) {
         struct log_state head = {0};
         uint64_t numbers[10];
         int rc = s->ops->log_load(s, g, &head);
@@ -646,7 +646,7 @@ uint64_t model_print_state(struct store *s)
 {
     uint64_t print = 2;
 
-    for (group_id g = 0; g < MODEL_GROUPS; g++) {
+    for (group_id g = 0; g < MODEL_PRINT_GROUPS; g++) {
         struct state_meta meta = {0};
         uint64_t numbers[8];
         int rc = s->ops->state_load(s, g, &meta);

@@ -33,7 +33,7 @@ static void bed_open(struct bed *b, bool in_memory)
         assert_int_equal(mem_store_new(12345, &b->disk), 0);
         b->s = mem_store_base(b->disk);
     } else {
-        store_dir_make(b->dir);
+        store_dir_make_fast(b->dir);
         assert_int_equal(store_dir_open(b->dir, &b->s), 0);
     }
 }
