@@ -40,6 +40,8 @@ for seed in $list $((16#$commit)); do
 done
 run "$first" "$work/a" --trace
 run "$first" "$work/b" --trace
-cmp -s "$work/a" "$work/b" && [ -s "$work/a" ]
+# The last line says how fast the machine was.
+sed -i '/ times real time$/d' "$work/a" "$work/b"
+cmp -s "$work/a" "$work/b" && [ "$(wc -l < "$work/a")" -gt 20 ]
 say $? "seed $first twice prints the same" "$work/b" "$first"
 exit $failed
