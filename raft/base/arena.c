@@ -65,7 +65,8 @@ static struct arena_block *arena_grow(struct arena *a, size_t bytes)
     size_t size = KV_MAX(a->block_bytes, bytes);
     struct arena_block *block;
 
-    if (a->max_bytes != 0 && (size > a->max_bytes || a->taken_bytes > a->max_bytes - size)) {
+    if (a->max_bytes != 0 &&
+        (size > a->max_bytes || a->taken_bytes > a->max_bytes - size)) {
         return NULL;
     }
     block = malloc(sizeof *block + size);

@@ -53,7 +53,8 @@ KV_MUST_CHECK void *arena_zalloc(struct arena *a, size_t bytes);
 
 /* Copies `src` into the arena; *out_copy lives until the next reset.
  * Returns 0 or KV_ENOMEM (*out_copy is then left alone). */
-KV_MUST_CHECK int arena_copy(struct arena *a, struct kv_bytes src, struct kv_bytes *out_copy);
+KV_MUST_CHECK int arena_copy(struct arena *a, struct kv_bytes src,
+                             struct kv_bytes *out_copy);
 
 /* ---- single objects ---- */
 

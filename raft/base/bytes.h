@@ -47,7 +47,7 @@ static inline int kv_bytes_compare(struct kv_bytes a, struct kv_bytes b)
     return a.len < b.len ? -1 : a.len > b.len;
 }
 
-/* ---- fixed-width integers in little-endian (records, frames) and big-endian (LMDB keys) ---- */
+/* ---- integers: little-endian (records, frames), big-endian (LMDB keys) ---- */
 
 static inline void kv_put_u16le(uint8_t *p, uint16_t v)
 {

@@ -16,14 +16,16 @@
 #define KV_MUST_CHECK __attribute__((warn_unused_result))
 
 /* printf-like functions let the compiler compare format and arguments. */
-#define KV_PRINTF(format_at, args_at) __attribute__((format(printf, format_at, args_at)))
+#define KV_PRINTF(format_at, args_at) \
+    __attribute__((format(printf, format_at, args_at)))
 
 /* Prints "expr (file:line)" to stderr and aborts. Does not return. */
-__attribute__((noreturn, cold)) void kv_assert_failed(const char *expr, const char *file,
-                                                      int line);
+__attribute__((noreturn, cold)) void kv_assert_failed(const char *expr,
+                                                      const char *file, int line);
 
-#define KV_ASSERT(expr) \
-    ((__builtin_expect(!!(expr), 1)) ? (void)0 : kv_assert_failed(#expr, __FILE__, __LINE__))
+#define KV_ASSERT(expr)                        \
+    ((__builtin_expect(!!(expr), 1)) ? (void)0 \
+                                     : kv_assert_failed(#expr, __FILE__, __LINE__))
 
 /* Whenever `a` holds, `b` must hold too. */
 #define KV_ASSERT_IMPLIES(a, b) KV_ASSERT(!(a) || (b))
@@ -32,7 +34,7 @@ __attribute__((noreturn, cold)) void kv_assert_failed(const char *expr, const ch
 #define KV_UNREACHABLE() kv_assert_failed("unreachable", __FILE__, __LINE__)
 
 #define KV_ARRAY_COUNT(a) (sizeof(a) / sizeof((a)[0]))
-#define KV_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define KV_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define KV_MIN(a, b)      ((a) < (b) ? (a) : (b))
+#define KV_MAX(a, b)      ((a) > (b) ? (a) : (b))
 
 #endif

@@ -1,4 +1,4 @@
-/* raft/base/crc.c - the SSE4.2 instruction where there is one, small tables elsewhere. */
+/* raft/base/crc.c - the SSE4.2 instruction where there is one, else small tables. */
 #include "raft/base/crc.h"
 
 #include <string.h>
@@ -27,7 +27,8 @@ static uint32_t crc32c_soft(uint32_t crc, const uint8_t *p, size_t len)
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t crc, const uint8_t *p,
+__attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t crc,
+                                                               const uint8_t *p,
                                                                size_t len)
 {
     uint64_t wide = crc;

@@ -70,7 +70,8 @@ enum kv_outcome kv_err_outcome(int code)
 
 bool kv_err_is_fatal(int code)
 {
-    return code == KV_EIO || code == KV_ECORRUPT || code == KV_ELOST || code == KV_EFORMAT;
+    return code == KV_EIO || code == KV_ECORRUPT || code == KV_ELOST ||
+           code == KV_EFORMAT;
 }
 
 int kv_err_from_word(const char *word, unsigned long len)

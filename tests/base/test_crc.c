@@ -1,4 +1,4 @@
-/* tests/base/test_crc.c - CRC32C and CRC16 against published values and a slow reference. */
+/* tests/base/test_crc.c - CRC32C and CRC16: published values, slow reference. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
