@@ -15,6 +15,7 @@ enum {
     BACKOFF_MAX_MS = 500,  /* up to this; then jitter over the whole of it. */
     TRY_PART = 3,          /* A read waits a third of its deadline for one node, */
     TRY_MIN_MS = 100,      /* but not less than this. */
+    CONN_IDLE_MS = 1000,   /* After that a connection may be dead without knowing. */
     SERVER_SLACK_PART = 20,    /* The server's deadline comes so much before ours, */
     SERVER_SLACK_MS_MAX = 100, /* so that its answer is in time. */
 };
@@ -367,7 +368,10 @@ void kv_call_sent(struct kv_call *call)
     call->phase = CALL_SENT;
     call->sent_at = kv_client_now(c);
     call->sendings++;
-    if (!call->is_write && c->options.retries != 0) {
+    /* Once only: what is slow everywhere gets the rest of the time. */
+    if (!call->is_write && c->options.retries != 0 && !call->has_moved &&
+        (kv_route_has_choice(c) ||
+         call->sent_at - call->conn->heard_at >= CONN_IDLE_MS)) {
         wake_set(call,
                  call->sent_at + KV_MAX(call->deadline_ms / TRY_PART, TRY_MIN_MS));
     }
@@ -424,6 +428,7 @@ static void call_try_elsewhere(struct kv_call *call)
         wake_set(call, call->deadline_at);
         return;
     }
+    call->has_moved = true;
     kv_call_detach(call);
     conn->is_suspect = true;
     kv_route_doubt(call->client, conn);

@@ -72,6 +72,7 @@ struct kv_call {
     struct kv_conn *hint;      /* Named by NOT_LEADER; NULL. */
     struct kv_conn *last;      /* Was asked last; NULL before. */
     enum kv_op op;             /* What the user asked; 0 for internal calls. */
+    bool has_moved;            /* A read that left a silent node: does so once. */
     bool is_write;             /* Never sent again once its outcome is unknown. */
     kv_callback callback;      /* The user's. */
     kv_call_hook hook;         /* Or, of an internal call, this. */
@@ -302,6 +303,9 @@ void kv_route_close(struct kv_client *c);
 /* Chooses a connection for a call; NULL: wait *out_wait_ms, then ask again. */
 struct kv_conn *kv_route_pick(struct kv_client *c, const struct kv_call *call,
                               uint64_t *out_wait_ms);
+
+/* There is more than one connection to choose from. */
+bool kv_route_has_choice(const struct kv_client *c);
 
 /* Learns from a reply: who leads, which epoch there is. */
 void kv_route_learn(struct kv_client *c, const struct kv_call *call,

@@ -4,7 +4,7 @@
  * stderr in one line that names the next command. Its exit status says what is known:
  * see enum ctl_exit.
  *
- * Needs:    client/kv.h, raft/base/arena.h, jansson.
+ * Needs:    client/kv.h, raft/base/arena.h, jansson, uv.
  * Used by:  client/kvctl*.c.
  * Threads:  one.
  */
@@ -87,7 +87,8 @@ struct ctl {
     uint32_t given;                        /* CTL_BIT() of the options given. */
     const char *values[CTL_OPTIONS_COUNT]; /* Theirs. */
     enum ctl_format format;
-    uint32_t timeout_ms;
+    uint32_t timeout_ms;  /* For all calls of this run together, */
+    uint64_t deadline_at; /* counted from ctl_open(); ms of uv_hrtime(). */
     uint32_t limit;
     const char *endpoints;
     const char *endpoints_from;      /* Where they were found, for messages. */
@@ -139,6 +140,9 @@ int ctl_fail(int status, const char *format, ...) KV_PRINTF(2, 3);
 
 /* Finds the endpoints and opens the client. Returns CTL_OK or an exit status. */
 int ctl_open(struct ctl *ctl);
+
+/* What is left of the timeout, 0 when nothing is. */
+uint32_t ctl_left_ms(const struct ctl *ctl);
 
 /* Carries out a request. Returns CTL_OK and the result, or an exit status after a
  * message. The result is the caller's to free. */

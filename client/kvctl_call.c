@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <uv.h>
 
 enum {
     ENDPOINTS_FILE_MAX = 4096,
     PATH_BYTES_MAX = 4096,
     CONNECT_MS = 1000,
+    NS_PER_MS = 1000 * 1000,
 };
 
 int ctl_fail(int status, const char *format, ...)
@@ -110,6 +112,7 @@ int ctl_open(struct ctl *ctl)
                         "a cluster with: make up, or name its nodes with: "
                         "--endpoints HOST:PORT,...");
     }
+    ctl->deadline_at = uv_hrtime() / NS_PER_MS + ctl->timeout_ms;
     kv_options_init(&options);
     options.endpoints = ctl->endpoints;
     options.deadline_ms = ctl->timeout_ms;
@@ -192,6 +195,13 @@ int ctl_result_fail(struct ctl *ctl, const struct kv_result *result)
                     status == CTL_UNKNOWN && next[0] != '\0' ? ctl->words[0] : "");
 }
 
+uint32_t ctl_left_ms(const struct ctl *ctl)
+{
+    uint64_t now = uv_hrtime() / NS_PER_MS;
+
+    return now < ctl->deadline_at ? (uint32_t)(ctl->deadline_at - now) : 0;
+}
+
 int ctl_call(struct ctl *ctl, struct kv_request request,
              const struct kv_result **out_result)
 {
@@ -200,6 +210,11 @@ int ctl_call(struct ctl *ctl, struct kv_request request,
 
     if (status != CTL_OK) {
         return status;
+    }
+    request.deadline_ms = ctl_left_ms(ctl);
+    if (request.deadline_ms == 0) {
+        return ctl_fail(CTL_REFUSED, "not done within %u ms. Try a longer --timeout",
+                        ctl->timeout_ms);
     }
     result = kv_wait(ctl->client, request);
     if (result->error != 0) {

@@ -5,7 +5,7 @@
 #include <uv.h>
 
 enum {
-    NODE_MS_MAX = 2000, /* What a node gets for its status, within the timeout. */
+    NODE_MS_MAX = 2000, /* What a node gets for its status, of what is left. */
 };
 
 /* ---- asking all nodes ---- */
@@ -100,7 +100,7 @@ static int ask_nodes(struct ctl *ctl, struct status *s)
     }
     kv_options_init(&options);
     options.loop = &loop;
-    options.deadline_ms = KV_MIN(ctl->timeout_ms, NODE_MS_MAX);
+    options.deadline_ms = KV_MAX(KV_MIN(ctl_left_ms(ctl), NODE_MS_MAX), 1);
     options.connect_ms = options.deadline_ms;
     options.connect_rounds = 1;
     options.routing = KV_ROUTE_ENDPOINTS;

@@ -187,6 +187,11 @@ static struct kv_conn *candidate(const struct kv_client *c, uint32_t i)
                                   : c->conns[i];
 }
 
+bool kv_route_has_choice(const struct kv_client *c)
+{
+    return candidates_count(c) > 1;
+}
+
 struct kv_conn *kv_route_pick(struct kv_client *c, const struct kv_call *call,
                               uint64_t *out_wait_ms)
 {

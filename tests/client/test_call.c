@@ -176,18 +176,60 @@ static void retries_a_read_whatever_happened(void **state)
     }
 }
 
-static void asks_again_when_a_node_falls_silent_over_a_read(void **state)
+static void asks_another_node_when_one_falls_silent_over_a_read(void **state)
+{
+    struct rig *rig = *state;
+    struct fake_server *second = fake_server_start(2, 0);
+    struct kv_options options = rig_options(rig);
+    struct kv_request request = get_request();
+    char endpoints[128];
+    struct probe p;
+
+    (void)snprintf(endpoints, sizeof endpoints, "%s,%s",
+                   fake_server_endpoint(rig->server), fake_server_endpoint(second));
+    options.endpoints = endpoints;
+    rig_client(rig, &options);
+    request.deadline_ms = 900;
+    fake_server_script(rig->server, (struct fake_step){.action = FAKE_SILENT});
+    p = rig_call(rig, request);
+    assert_int_equal(p.error, 0);
+    assert_int_equal(p.sendings, 2);
+    assert_string_equal(p.endpoint, fake_server_endpoint(second));
+    kv_free(rig->client);
+    rig->client = NULL;
+    fake_server_stop(second);
+}
+
+/* An idle connection may have died in between without a word. */
+static void connects_anew_when_an_idle_connection_stays_silent(void **state)
 {
     struct rig *rig = *state;
     struct kv_request request = get_request();
     struct probe p;
 
+    (void)rig_call(rig, put_request());
+    uv_sleep(1050);
     request.deadline_ms = 900;
     fake_server_script(rig->server, (struct fake_step){.action = FAKE_SILENT});
     p = rig_call(rig, request);
     assert_int_equal(p.error, 0);
     assert_int_equal(p.sendings, 2);
     assert_int_equal(fake_server_connections(rig->server), 2);
+}
+
+static void waits_for_a_slow_node_that_is_the_only_one(void **state)
+{
+    struct rig *rig = *state;
+    struct kv_request request = get_request();
+    struct probe p;
+
+    request.deadline_ms = 400;
+    fake_server_script(
+        rig->server,
+        (struct fake_step){.action = FAKE_OK_LATE, .ms = 300, .times = FAKE_FOREVER});
+    p = rig_call(rig, request);
+    assert_int_equal(p.error, 0);
+    assert_int_equal(p.sendings, 1);
 }
 
 static void a_failed_read_is_certainly_not_done(void **state)
@@ -386,7 +428,9 @@ int main(int argc, char **argv)
         WITH_RIG(stops_after_the_number_of_retries),
         WITH_RIG(a_second_answer_answers_nobody),
         WITH_RIG(retries_a_read_whatever_happened),
-        WITH_RIG(asks_again_when_a_node_falls_silent_over_a_read),
+        WITH_RIG(asks_another_node_when_one_falls_silent_over_a_read),
+        WITH_RIG(connects_anew_when_an_idle_connection_stays_silent),
+        WITH_RIG(waits_for_a_slow_node_that_is_the_only_one),
         WITH_RIG(a_failed_read_is_certainly_not_done),
         WITH_RIG(the_deadline_is_over_all_tries),
         WITH_RIG(tells_the_server_how_much_time_is_left),

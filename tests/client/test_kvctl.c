@@ -449,9 +449,27 @@ static void an_unknown_outcome_exits_5(void **state)
     assert_message(box, "Try: kvctl get k");
     fake_server_script(box->server, (struct fake_step){.action = FAKE_SILENT});
     assert_int_equal(run(box, "incr n --timeout=0.2s"), 5);
-    assert_message(box, "no answer within the deadline of 200 ms");
+    assert_message(box, "no answer within the deadline of ");
     assert_int_equal(fake_server_requests(box->server, RPC_KV_PUT), 1);
     assert_int_equal(fake_server_requests(box->server, RPC_KV_INCR), 1);
+}
+
+static void the_timeout_is_for_the_whole_command(void **state)
+{
+    struct box *box = *state;
+    uint64_t begin = uv_hrtime() / 1000000;
+
+    assert_int_equal(run(box, "put a 1"), 0);
+    assert_int_equal(run(box, "put b 2"), 0);
+    /* A listing of two pages, each in time by itself. */
+    fake_server_script(box->server, (struct fake_step){.method = RPC_KV_RANGE,
+                                                       .action = FAKE_OK_LATE,
+                                                       .ms = 300,
+                                                       .times = FAKE_FOREVER});
+    fake_server_limit(box->server, 1);
+    assert_int_equal(run(box, "range --timeout 400ms"), 4);
+    assert_true(uv_hrtime() / 1000000 - begin < 2000);
+    assert_string_equal(box->out, "a\t1\n");
 }
 
 static void denied_exits_6_and_damage_7(void **state)
@@ -543,6 +561,7 @@ int main(int argc, char **argv)
         WITH_BOX(nobody_to_connect_to_exits_3),
         WITH_BOX(a_refusal_exits_4),
         WITH_BOX(an_unknown_outcome_exits_5),
+        WITH_BOX(the_timeout_is_for_the_whole_command),
         WITH_BOX(denied_exits_6_and_damage_7),
         WITH_BOX(finds_the_endpoints_below_the_current_folder),
         WITH_BOX(two_dashes_end_the_options),

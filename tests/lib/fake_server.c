@@ -540,6 +540,13 @@ void fake_server_set_map(struct fake_server *s, const struct map *map,
     uv_mutex_unlock(&s->lock);
 }
 
+void fake_server_limit(struct fake_server *s, uint32_t items)
+{
+    uv_mutex_lock(&s->lock);
+    s->store.limit = items;
+    uv_mutex_unlock(&s->lock);
+}
+
 void fake_server_drop_all(struct fake_server *s)
 {
     bool is_done = false;

@@ -74,6 +74,9 @@ void fake_server_script(struct fake_server *s, struct fake_step step);
 void fake_server_set_map(struct fake_server *s, const struct map *map,
                          const uint32_t *leaders);
 
+/* A range has at most so many items, whatever was asked; 0: as asked. */
+void fake_server_limit(struct fake_server *s, uint32_t items);
+
 /* Closes all its connections now. */
 void fake_server_drop_all(struct fake_server *s);
 

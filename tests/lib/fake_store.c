@@ -81,6 +81,7 @@ void fake_store_init(struct fake_store *s)
 {
     s->rev = 0;
     s->cluster = 0;
+    s->limit = 0;
     s->count = 0;
 }
 
@@ -151,6 +152,9 @@ static void answer_range(struct fake_store *s, const struct rpc_request *q,
     uint32_t last = q->end.len == 0 ? s->count : lower(s, q->end);
     struct rpc_range_result result = {.ats = at, .ats_count = 1};
 
+    if (s->limit != 0) {
+        limit = s->limit;
+    }
     last = last < first ? first : last;
     result.items = &s->items[first];
     result.items_count = KV_MIN(last - first, limit);

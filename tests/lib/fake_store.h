@@ -16,6 +16,7 @@ enum {
 struct fake_store {
     uint64_t rev;
     uint64_t cluster; /* What hello says. */
+    uint32_t limit;   /* Of items in a range; 0: as asked. */
     uint32_t count;
     struct rpc_item items[FAKE_ITEMS_MAX]; /* Ascending keys; bytes are its own. */
 };
