@@ -223,7 +223,7 @@ static void conn_pause(struct node *n, struct conn *c)
     }
 }
 
-/* The client broke the protocol: what was answered is written out, then it is closed. */
+/* The client broke the protocol: what was answered is written, then it is closed. */
 static void conn_break(struct node *n, struct conn *c, const char *why)
 {
     n->conns->stats.closed_protocol++;

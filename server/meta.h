@@ -2,8 +2,8 @@
  *
  *   new directory ──► every initial node's incarnation is stored here, and each has
  *   confirmed that it stored ours ──► cluster id is stored ──► NODE_RUNNING: the meta
- *   group is opened ──► its leader proposes the first map ──► applied ──► adopted at the
- *   turn's end ──► each node opens the groups that the map puts on it
+ *   group is opened ──► its leader proposes the first map ──► applied ──► adopted
+ *   at the turn's end ──► each node opens the groups that the map puts on it
  *
  * Why so: a node that lost its directory has lost its votes and acks. It comes back
  * with another incarnation, and everybody who ever counted its votes knows the first.

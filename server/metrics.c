@@ -152,6 +152,8 @@ static void write_requests(const struct metrics *m, struct buf *b)
     }
 }
 
+#define HISTOGRAM "kvd_request_duration_seconds"
+
 static void write_latency(const struct metrics *m, struct buf *b)
 {
     uint32_t method, i;
@@ -169,21 +171,15 @@ static void write_latency(const struct metrics *m, struct buf *b)
         for (i = 0; i < METRICS_BUCKETS; i++) {
             sum += h->buckets[i];
             if (bucket_us[i] == UINT64_MAX) {
-                line(
-                    b,
-                    "kvd_request_duration_seconds_bucket{method=\"%s\",le=\"+Inf\"} %" PRIu64,
-                    label, sum);
+                line(b, HISTOGRAM "_bucket{method=\"%s\",le=\"+Inf\"} %" PRIu64, label,
+                     sum);
             } else {
-                line(
-                    b,
-                    "kvd_request_duration_seconds_bucket{method=\"%s\",le=\"%g\"} %" PRIu64,
-                    label, seconds(bucket_us[i]), sum);
+                line(b, HISTOGRAM "_bucket{method=\"%s\",le=\"%g\"} %" PRIu64, label,
+                     seconds(bucket_us[i]), sum);
             }
         }
-        line(b, "kvd_request_duration_seconds_sum{method=\"%s\"} %.6f", label,
-             seconds(h->sum_us));
-        line(b, "kvd_request_duration_seconds_count{method=\"%s\"} %" PRIu64, label,
-             sum);
+        line(b, HISTOGRAM "_sum{method=\"%s\"} %.6f", label, seconds(h->sum_us));
+        line(b, HISTOGRAM "_count{method=\"%s\"} %" PRIu64, label, sum);
     }
 }
 

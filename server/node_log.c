@@ -1,4 +1,4 @@
-/* server/node_log.c - lines for operators, and the end of a node that must not go on. */
+/* server/node_log.c - lines for operators, and the end of a broken node. */
 #include <stdarg.h>
 #include <stdio.h>
 

@@ -1,5 +1,4 @@
-/* server/node_request.c - decodes a request, answers what needs no group, routes the rest.
- */
+/* server/node_request.c - decodes requests, answers what needs no group. */
 #include "raft/base/err.h"
 #include "rpc/slot.h"
 #include "server/conn.h"

@@ -1,5 +1,4 @@
-/* server/peers_forward.c - requests passed on, damaged entries asked for, who leads what.
- */
+/* server/peers_forward.c - requests passed on, entries asked for, hints. */
 #include "raft/base/err.h"
 #include "raft/record.h"
 #include "rpc/scan.h"
@@ -10,6 +9,7 @@
 enum {
     FORWARD_QUEUE_BYTES_MAX = 32 * 1024 * 1024, /* Unsent, above which nothing is passed
                                                  * on to that node. */
+    FORWARD_SMALL_BYTES = 1024, /* Of an answer that is sent even then. */
 };
 
 /* ---- requests ---- */
@@ -133,6 +133,15 @@ void peers_forward_reply(struct node *n, uint32_t node, uint64_t forward_id,
     size_t mark;
 
     if (p == NULL || p->link == NULL || p->link->state != LINK_UP) {
+        return;
+    }
+    /* A large answer belongs to something that was not done: a read, or a cas that did
+     * not swap. Small ones go as long as the link takes them. */
+    if (tail.len > FORWARD_SMALL_BYTES &&
+        n->env->ops->link_queued(n->env, p->link->id) + p->out.len + tail.len >
+            FORWARD_QUEUE_BYTES_MAX) {
+        forward_refuse(n, p, forward_id, KV_EBUSY,
+                       "the link to the node that was asked is full; try again");
         return;
     }
     mark = peer_frame_begin(&p->out, &head);

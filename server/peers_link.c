@@ -228,8 +228,8 @@ static bool link_frame(struct node *n, struct link *l, const struct peer_frame *
     return false;
 }
 
-/* Takes whole frames from the front of `data`. Returns the bytes taken, or SIZE_MAX when
- * the link is gone. */
+/* Takes whole frames from the front of `data`. Returns the bytes taken, or SIZE_MAX
+ * when the link is gone. */
 static size_t link_frames(struct node *n, struct link *l, const uint8_t *data,
                           size_t len)
 {

@@ -1,5 +1,4 @@
-/* server/range.c - asks every group for its part, merges, asks again where that is short.
- */
+/* server/range.c - asks every group for its part, merges, asks again. */
 #include "server/range.h"
 
 #include "raft/base/err.h"

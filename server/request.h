@@ -62,7 +62,7 @@ struct request {
     uint16_t slot;
     group_id group;
     bool is_write;
-    bool is_part;            /* Part of a range: `group` is asked, whatever the key says. */
+    bool is_part;            /* Part of a range: `group` is asked, not the key. */
     uint64_t deadline_ms;    /* On the node's clock. */
     uint64_t begin_us;
 

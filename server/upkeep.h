@@ -1,8 +1,8 @@
 /* server/upkeep.h - paces what the disk does on the side: sweeping and scrubbing.
  *
  * Sweeping deletes what old snapshots and compaction left, in bounded steps, until
- * nothing is left. Scrubbing reads everything that is stored, a few bytes at a time, and
- * tells the group whose entry or row failed its checksum. One job of each at most.
+ * nothing is left. Scrubbing reads everything that is stored, a few bytes at a time,
+ * and tells the group whose entry or row failed its checksum. One job of each at most.
  *
  * Needs:    server/node.h, disk.h.
  * Used by:  server/node.c, admin.c, metrics.c.

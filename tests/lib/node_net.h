@@ -1,4 +1,4 @@
-/* tests/lib/node_net.h - whole nodes in one process: virtual clock, links, disks, clients.
+/* tests/lib/node_net.h - whole nodes over a virtual clock, links, disks, clients.
  *
  * Each node is the real struct node over an environment of this file: links deliver
  * whole sends in order after a fixed delay, disk jobs end after a fixed time, nothing
@@ -115,11 +115,11 @@ struct net_options {
 
 /* ---- life ---- */
 
-/* Makes empty disks and configurations; starts nobody. Aborts when there is no memory. */
+/* Makes empty disks and configurations; starts nobody. Aborts without memory. */
 struct net *net_new(const struct net_options *o);
 void net_free(struct net *net);
 
-/* Starts a node's process on its disk. 0 or node_new()'s error (nodes[id].error_text). */
+/* Starts a node's process on its disk. 0 or node_new()'s error (error_text). */
 int net_start(struct net *net, uint32_t id);
 void net_start_all(struct net *net);
 /* kill -9. */
@@ -154,7 +154,7 @@ void net_disconnect(struct net *net, struct net_client *c);
 void net_send(struct net *net, struct net_client *c, const void *data, size_t len);
 /* Sends a request; returns its msgid. */
 uint32_t net_ask(struct net *net, struct net_client *c, struct rpc_request *q);
-/* The client reads nothing from now on (or again); what is sent meanwhile is counted. */
+/* The client reads nothing from now on (or again); what is sent is counted. */
 void net_stall(struct net_client *c, bool stalled);
 /* Takes the next whole response that has arrived; false when there is none. */
 bool net_take(struct net_client *c, struct kv_bytes *out);
@@ -162,7 +162,7 @@ bool net_take(struct net_client *c, struct kv_bytes *out);
  * same decoder. 0; KV_ETIMEOUT (none within max_ms), KV_ECLOSED. */
 int net_call(struct net *net, struct net_client *c, struct rpc_request *q,
              struct rpc_decoder *d, struct rpc_reply *out);
-/* Shorthands on a fresh connection: the reply's error code, or KV_ECLOSED, KV_ETIMEOUT. */
+/* Shorthands on a fresh connection: the reply's error, or KV_ECLOSED, KV_ETIMEOUT. */
 int net_put(struct net *net, uint32_t node, const char *key, const char *value);
 /* *out_found false: no such key. value: at least 64 bytes. */
 int net_get(struct net *net, uint32_t node, const char *key, bool *out_found,

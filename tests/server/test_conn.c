@@ -1,4 +1,4 @@
-/* tests/server/test_conn.c - clients' streams: whole, in pieces, broken, slow, too many. */
+/* tests/server/test_conn.c - clients' streams: whole, in pieces, broken, slow. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

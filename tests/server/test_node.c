@@ -1,4 +1,4 @@
-/* tests/server/test_node.c - whole nodes: forming, writing, losing leaders, stopping. */
+/* tests/server/test_node.c - whole nodes: writing, losing leaders, stopping. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

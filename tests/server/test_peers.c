@@ -1,4 +1,4 @@
-/* tests/server/test_peers.c - who may join, broken frames, coalescing, forwards twice. */
+/* tests/server/test_peers.c - who may join, broken frames, coalescing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* tests/server/test_router.c - what becomes of a request that another node has to do. */
+/* tests/server/test_router.c - requests that another node has to carry out. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
