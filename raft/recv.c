@@ -21,10 +21,20 @@ static recv_fn *const recv_fns[RAFT_MSG_TYPES_COUNT] = {
     [RAFT_MSG_TIMEOUT_NOW] = raft_recv_timeout_now,
 };
 
+/* Terms and indexes grow by one: what lies beyond was never reached by counting. */
+static bool numbers_fit(const struct raft_msg *m)
+{
+    const uint64_t max = UINT64_MAX / 2;
+
+    return m->term <= max && (m->term > 0 || m->type == RAFT_MSG_PRE_VOTE_REPLY) &&
+           m->prev.index <= max && m->last.index <= max && m->match <= max &&
+           m->snapshot.last.pos.index <= max;
+}
+
 int raft_recv(struct raft *r, const struct raft_msg *m)
 {
     if ((uint32_t)m->type >= RAFT_MSG_TYPES_COUNT || recv_fns[m->type] == NULL ||
-        m->to != r->o.id || m->from == 0 || m->from == r->o.id) {
+        m->to != r->o.id || m->from == 0 || m->from == r->o.id || !numbers_fit(m)) {
         return KV_EPROTO;
     }
     return recv_fns[m->type](r, m);

@@ -43,7 +43,6 @@ static int check_message(const struct raft_msg *m)
 
     if (m->entries_count > RAFT_ENTRIES_MAX || m->prev.term > m->term ||
         (m->entries_count > 0 && m->entries == NULL) ||
-        m->prev.index > UINT64_MAX - RAFT_ENTRIES_MAX - 1 ||
         (m->prev.index == 0 && (m->prev.term != 0 || m->prev_hash != 0))) {
         return KV_EPROTO;
     }
@@ -117,6 +116,9 @@ static int plan_entries(const struct raft *r, const struct raft_msg *m,
         }
         if (ours.pos.term != e->pos.term) {
             plan->truncates = true;
+            if (m->term == r->term && e->pos.index <= r->proven) {
+                return KV_EPROTO; /* This leader said something else before. */
+            }
             return e->pos.index <= r->commit || !raft_config_keeps(r, e->pos.index)
                        ? KV_ECORRUPT
                        : 0;

@@ -1,5 +1,4 @@
 /* raft/recv_vote.c - pre-votes and votes, asked and answered. */
-#include "raft/base/err.h"
 #include "raft/election.h"
 #include "raft/recv.h"
 #include "raft/reply.h"
@@ -23,9 +22,6 @@ int raft_recv_pre_vote(struct raft *r, const struct raft_msg *m)
     bool granted;
     struct raft_msg *reply;
 
-    if (m->term == 0) {
-        return KV_EPROTO;
-    }
     /* Nothing of ours changes, whatever we answer: no term, no vote, no timer (B17). */
     granted = m->term >= r->term && !raft_election_leased(r) && would_grant(r, m);
     if (r->impaired || (!granted && r->term_durable != r->term)) {
@@ -58,9 +54,6 @@ int raft_recv_vote(struct raft *r, const struct raft_msg *m)
 {
     bool granted;
 
-    if (m->term == 0) {
-        return KV_EPROTO;
-    }
     if (m->term < r->term) {
         raft_reply_stale(r, m);
         return 0;

@@ -279,17 +279,21 @@ static void wins_with_a_majority_only(void **state)
 static void candidate_recognizes_a_leader_of_its_term(void **state)
 {
     struct raft_cluster *c = cluster_of(3);
-    struct raft_msg m = {.type = RAFT_MSG_HEARTBEAT, .from = 2, .to = 1, .term = 0};
+    struct raft_msg m = {.type = RAFT_MSG_HEARTBEAT, .from = 2, .to = 1, .term = 1};
 
     (void)state;
     time_out(c, 1);
     deliver(c, 1, 3);
     deliver(c, 3, 1);
+    time_out(c, 1);
+    deliver(c, 1, 3);
+    deliver(c, 3, 1);
     persist(c, 1);
     assert_int_equal(status_of(c, 1).role, RAFT_CANDIDATE);
+    assert_int_equal(status_of(c, 1).term, 2);
     assert_int_equal(send_msg(c, &m), 0);
     assert_int_equal(status_of(c, 1).role, RAFT_CANDIDATE);
-    m.term = 1;
+    m.term = 2;
     assert_int_equal(send_msg(c, &m), 0);
     assert_int_equal(status_of(c, 1).role, RAFT_FOLLOWER);
     assert_int_equal(status_of(c, 1).leader, 2);
