@@ -16,6 +16,7 @@
 
 #include "raft/base/err.h"
 #include "raft/election.h"
+#include "raft/replication.h"
 #include "raft/state.h"
 #include "tests/lib/raft_cluster.h"
 
