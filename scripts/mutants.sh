@@ -3,8 +3,8 @@
 #
 #   mutants.sh [NAME...]
 #
-# tests/mutants.tsv has one bug per line: name, file, sed expression, test (T= of make
-# unit), what is broken; separated by tabs. Each is planted in a copy of the tree; the
+# tests/mutants.tsv has one bug per line: name, file, sed expression, test ("T" of make
+# unit T=, or "scenario T"), what is broken; separated by tabs. Each is planted in a copy of the tree; the
 # expression must change the file, the copy must build, and its test must fail. A bug
 # that no test notices means that a test is missing.
 #
@@ -27,14 +27,24 @@ if [ -d "${BUILD:-build}/debug" ]; then
   find "$work/tree/build" -name '*.d' -exec sed -i "s|${BUILD:-build}/debug/|build/debug/|g" {} +
 fi
 
-# Builds and runs test T in the copy; prints "built" when it built.
+# Builds and runs a test in the copy; prints "built" when it built.
 run_test() {
+  local goal=unit test=$1
+  [[ $test != "scenario "* ]] || goal=scenario test=${1#scenario }
   (cd "$work/tree" && env -u MAKEFLAGS -u MAKELEVEL -u BUILD -u MODE -u LADDER \
-    make -j"$(nproc)" MODE=debug unit T="$1" > "$work/log" 2>&1 < /dev/null)
+    make -j"$(nproc)" MODE=debug $goal T="$test" > "$work/log" 2>&1 < /dev/null)
   local rc=$?
-  grep -q '^== unit' "$work/log" && echo built
+  grep -qE '^== (unit|scenario)' "$work/log" && echo built
   return $rc
 }
+
+# A test that fails anyway would notice every bug: each must pass first.
+declare -A red=()
+for row in "${rows[@]}"; do
+  IFS=$'\t' read -r _ _ _ test _ <<< "$row"
+  [ -z "${red[$test]:-}" ] || continue
+  run_test "$test" > /dev/null && red[$test]=no || red[$test]=yes
+done
 
 n=0
 failed=0
@@ -42,9 +52,14 @@ for row in "${rows[@]}"; do
   IFS=$'\t' read -r name file expression test what <<< "$row"
   n=$((n + 1))
   problem=
-  cp -a "$file" "$work/saved"
+  if [ "${red[$test]}" = yes ]; then
+    echo "not ok $n - $name: $what ($test fails without the bug, too)"
+    failed=1
+    continue
+  fi
+  cp -a "$work/tree/$file" "$work/saved"
   sed -i -E "$expression" "$work/tree/$file"
-  if cmp -s "$file" "$work/tree/$file"; then
+  if cmp -s "$work/saved" "$work/tree/$file"; then
     problem="the expression changes nothing in $file"
   else
     built=$(run_test "$test")
