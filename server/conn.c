@@ -20,7 +20,8 @@ enum {
     CONN_STALE_BYTES_MAX = 2 * 1024 * 1024, /* Unscanned bytes of a paused conn. */
     CONN_SPARE_BUFS = 64,                   /* Output buffers kept for the next turn. */
     CONN_SPARE_BYTES_MAX = 64 * 1024,
-    CONN_LOOK_MS = 20, /* How often slow readers are looked at. */
+    CONN_OUTPUT_LEAST = 256 * 1024, /* Room for answers, however much is unread. */
+    CONN_LOOK_MS = 20,              /* How often slow readers are looked at. */
 };
 
 struct conn {
@@ -235,13 +236,18 @@ static void conn_break(struct node *n, struct conn *c, const char *why)
 
 /* ---- output ---- */
 
+/* What does not fit beside the unread output gets BUSY, which is small; a client that
+ * reads, but not as fast as we serve, is not cut off. */
 static struct buf *conn_out(struct conns *cs, struct conn *c)
 {
+    size_t unread =
+        KV_MIN(c->queued, (size_t)(CONN_OUTPUT_BYTES_MAX - CONN_OUTPUT_LEAST));
+
     conn_mark(cs, c);
     if (c->out.data == NULL && cs->spare_count > 0) {
         c->out = cs->spare[--cs->spare_count];
-        c->out.max = CONN_OUTPUT_BYTES_MAX;
     }
+    c->out.max = KV_MAX(c->out.cap, CONN_OUTPUT_BYTES_MAX - unread);
     return &c->out;
 }
 

@@ -34,8 +34,10 @@ enum {
     GROUP_RING_CAP = 4096,   /* Proposed and not yet applied indexes with requests. */
     GROUP_BATCH_BYTES_MAX = 4 * 1024 * 1024,      /* Of one PROPOSE event. */
     GROUP_UNDURABLE_BYTES_MAX = 32 * 1024 * 1024, /* Above it new writes get BUSY. */
-    GROUP_READ_BATCHES = 128,     /* ReadIndex rounds asked for and not yet served. */
-    GROUP_READ_COUNT_MAX = 4096,  /* Requests in one of them. */
+    GROUP_READ_BATCHES = 128,    /* ReadIndex rounds asked for and not yet served. */
+    GROUP_READ_COUNT_MAX = 4096, /* Requests in one of them. */
+    GROUP_SERVE_BYTES_MAX =
+        4 * 1024 * 1024,          /* Given to readers in a turn of the node. */
     GROUP_APPLY_BATCH = 64,       /* Entries between two rounds of replies. */
     GROUP_APPLY_FLUSH_MAX = 2048, /* Entries in one group_flush(). */
     GROUP_READ_AHEAD_BYTES =

@@ -112,6 +112,7 @@ void group_read_confirmed(struct group *g, const struct raft_read *read)
 
 /* ---- answering ---- */
 
+/* Both count what they copied, in g->node->served_bytes. */
 static void serve_get(struct group *g, struct request *req)
 {
     struct reply_result reply = {
@@ -129,6 +130,7 @@ static void serve_get(struct group *g, struct request *req)
         reply.has_value = true;
         reply.value = row.value;
         reply.rev = row.rev;
+        g->node->served_bytes += row.value.len;
         reply_result(req, &reply);
     } else if (rc == KV_ENOTFOUND) {
         reply_result(req, &reply);
@@ -212,6 +214,9 @@ static void serve_range(struct group *g, struct request *req)
     int rc = range_rows(g, req, &reply);
 
     if (rc == 0) {
+        for (uint32_t i = 0; i < reply.rows_count; i++) {
+            g->node->served_bytes += reply.rows[i].key.len + reply.rows[i].value.len;
+        }
         reply_result(req, &reply);
     } else if (rc == KV_ENOMEM) {
         reply_error(req, KV_EBUSY,
@@ -226,11 +231,17 @@ static void serve_range(struct group *g, struct request *req)
     }
 }
 
+/* Serves what a turn may: readers of large values must not keep the node from sending
+ * its heartbeats. The rest of the batch is served in the next turns. */
 static void serve_batch(struct group *g, struct group_read_batch *b)
 {
     while (b->requests.head != NULL) {
         struct request *req = b->requests.head;
 
+        if (g->node->served_bytes >= GROUP_SERVE_BYTES_MAX) {
+            group_wake(g);
+            return;
+        }
         request_list_remove(&b->requests, req);
         g->reads_waiting--;
         req->read_index = b->index;

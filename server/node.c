@@ -354,6 +354,7 @@ void node_turn_end(struct node *n)
         return;
     }
     n->in_turn_end = true;
+    n->served_bytes = 0;
     conns_resume(n);
     turn_settle(n);
     if (n->phase != NODE_HALTED) {

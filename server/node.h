@@ -112,6 +112,7 @@ struct node {
     uint64_t expire_next_ms;            /* When their deadlines are looked at. */
     uint64_t start_ms;                  /* Of this process, for its age. */
     uint64_t stop_next_ms;              /* STOPPING: when to hand over again. */
+    size_t served_bytes;                /* Values given to readers in this turn. */
     bool decoder_open;
     bool in_turn_end; /* node_turn_end() is on the stack. */
 

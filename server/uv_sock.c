@@ -396,20 +396,36 @@ void uv_sock_flush_all(struct uv_net *net)
     }
 }
 
+/* Bytes that the kernel has not taken; of `flying` only what libuv still has. */
+static size_t unsent(const struct uv_sock *s)
+{
+    return s->out.len + uv_stream_get_write_queue_size((const uv_stream_t *)&s->tcp);
+}
+
+/* Is there room for `bytes` more? Counted per socket as the node counts it, and over
+ * all clients by the memory that is held. */
+static bool has_room(const struct uv_sock *s, size_t bytes)
+{
+    const struct uv_net *net = s->net;
+    bool client = s->kind == UV_SOCK_CLIENT;
+    size_t max = client ? UV_SOCK_CLIENT_OUT_MAX : UV_SOCK_LINK_OUT_MAX;
+
+    if (bytes > max || unsent(s) > max - bytes) {
+        return false;
+    }
+    return !client || (bytes <= net->clients_out_max &&
+                       net->clients_queued <= net->clients_out_max - bytes);
+}
+
 int uv_sock_send(struct uv_net *net, uint64_t id, bool client, struct kv_bytes bytes)
 {
     struct uv_sock *s = sock_find(net, id, client);
-    size_t max = client ? UV_SOCK_CLIENT_OUT_MAX : UV_SOCK_LINK_OUT_MAX;
     size_t mark;
 
     if (s == NULL || s->phase != UV_SOCK_OPEN) {
         return KV_ECLOSED;
     }
-    if (bytes.len > max || s->queued > max - bytes.len) {
-        return KV_EBUSY;
-    }
-    if (client && (bytes.len > net->clients_out_max ||
-                   net->clients_queued > net->clients_out_max - bytes.len)) {
+    if (!has_room(s, bytes.len)) {
         return KV_EBUSY;
     }
     buf_borrow(net, &s->out);
@@ -431,11 +447,7 @@ uint64_t uv_sock_queued(const struct uv_net *net, uint64_t id, bool client)
 {
     const struct uv_sock *s = sock_find(net, id, client);
 
-    if (s == NULL) {
-        return 0;
-    }
-    /* Of `flying` only what libuv still has. */
-    return s->out.len + uv_stream_get_write_queue_size((const uv_stream_t *)&s->tcp);
+    return s == NULL ? 0 : unsent(s);
 }
 
 void uv_sock_end(struct uv_net *net, uint64_t id, bool client, bool now)

@@ -22,7 +22,7 @@
 struct uv_net;
 
 enum {
-    UV_SOCK_CLIENT_OUT_MAX = 32 * 1024 * 1024, /* Queued for one client. */
+    UV_SOCK_CLIENT_OUT_MAX = 33 * 1024 * 1024, /* Queued for one client. */
     UV_SOCK_LINK_OUT_MAX = 64 * 1024 * 1024,   /* Queued for one peer. */
     UV_SOCK_LINGER_MS =
         1000,               /* After the last byte out, for the other side to close. */
