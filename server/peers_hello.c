@@ -110,18 +110,20 @@ static void hello_refuse(struct node *n, struct link *l, uint32_t from,
 }
 
 /* The other end refuses this node. Returns false: the link is gone. */
-static bool hello_refused(struct node *n, struct link *l, enum peers_refusal r)
+static bool hello_refused(struct node *n, struct link *l, const struct peer_head *h)
 {
     struct peer *p = l->peer;
+    enum peers_refusal r = (enum peers_refusal)(h->flags >> 8);
 
-    if (r == REFUSAL_INCARNATION) {
-        node_halt(
-            n, KV_ELOST,
-            "node %u knows this node with another data directory: the directory of "
-            "node %u was lost or replaced, and with it votes and acknowledged writes. "
-            "Bring the old directory back; replacing a node is not available in this "
-            "version",
-            p->node, n->config.id);
+    /* A word of such weight counts only from whom it should come from. */
+    if (r == REFUSAL_INCARNATION && h->from == p->node &&
+        h->cluster == meta_cluster(n)) {
+        node_halt(n, KV_ELOST,
+                  "node %u knows this node with another data directory: the directory "
+                  "of node %u was lost or replaced, and with it votes and acknowledged "
+                  "writes. Bring the old directory back; replacing a node is not "
+                  "available in this version",
+                  p->node, n->config.id);
         return false;
     }
     peer_trouble(n, p, r == REFUSAL_NONE ? REFUSAL_STRANGER : r, true);
@@ -224,7 +226,7 @@ bool hello_take(struct node *n, struct link *l, const struct peer_frame *f)
             link_drop(n, l);
             return false;
         }
-        return hello_refused(n, l, (enum peers_refusal)(f->head.flags >> 8));
+        return hello_refused(n, l, &f->head);
     }
     if (peer_hello_decode(&ps->decoder, f->body, &hello) != 0) {
         ps->stats.closed_protocol++;

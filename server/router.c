@@ -94,21 +94,6 @@ uint32_t router_leader(const struct node *n, group_id group)
     return leader == n->config.id ? 0 : leader;
 }
 
-void router_hint(struct node *n, group_id group, uint32_t leader, raft_term term)
-{
-    struct router *r = n->router;
-
-    if (group >= KV_GROUPS_MAX || term < r->hint_terms[group] ||
-        (term == r->hint_terms[group] && leader == 0)) {
-        return;
-    }
-    r->hint_terms[group] = term;
-    if (n->leader_hints[group] != leader) {
-        n->leader_hints[group] = leader;
-        router_wake(n, group);
-    }
-}
-
 /* ---- waiting ---- */
 
 void router_wake(struct node *n, group_id group)
@@ -421,6 +406,44 @@ static void forward_again(struct node *n, struct request *req, uint32_t hint)
     back_off(n, req);
     req->tries++;
     wait_push(n, req, req->group);
+}
+
+/* Another node leads now: reads that the old one has not answered ask the new one. */
+static void reads_redirect(struct node *n, group_id group, uint32_t leader)
+{
+    uint32_t i;
+
+    for (i = 0; i < STORE_NODES_MAX; i++) {
+        struct request *req = n->router->forwarded[i].head;
+
+        while (req != NULL && req->sent_to != leader) {
+            struct request *next = req->next;
+
+            if (req->group == group && !req->is_write) {
+                forward_remove(n, req);
+                forward_again(n, req, leader);
+            }
+            req = next;
+        }
+    }
+}
+
+void router_hint(struct node *n, group_id group, uint32_t leader, raft_term term)
+{
+    struct router *r = n->router;
+
+    if (group >= KV_GROUPS_MAX || term < r->hint_terms[group] ||
+        (term == r->hint_terms[group] && leader == 0)) {
+        return;
+    }
+    r->hint_terms[group] = term;
+    if (n->leader_hints[group] != leader) {
+        n->leader_hints[group] = leader;
+        if (leader != 0) {
+            reads_redirect(n, group, leader);
+        }
+        router_wake(n, group);
+    }
 }
 
 void router_forward_done(struct node *n, uint32_t from_node, uint64_t forward_id,

@@ -211,6 +211,26 @@ static void a_read_on_a_lost_link_is_asked_again(void **state)
     net_free(net);
 }
 
+static void a_read_leaves_a_leader_that_does_not_answer(void **state)
+{
+    struct filter f;
+    struct net *net = ready(3, &f);
+    uint32_t leader = net_leader(net, 1), other = leader % 3 + 1;
+    const char *key = key_of_group(net, 1);
+    uint64_t begin;
+    char value[64];
+    bool found;
+
+    (void)state;
+    assert_int_equal(net_put(net, other, key, "1"), 0);
+    net_isolate(net, leader, true); /* As if it were paused: no link is closed. */
+    begin = net->now_us;
+    assert_int_equal(net_get(net, other, key, &found, value), 0);
+    assert_string_equal(value, "1");
+    assert_true(net->now_us - begin < 1000000);
+    net_free(net);
+}
+
 static void who_wants_no_forwarding_is_told_where_to_go(void **state)
 {
     struct filter f;
@@ -381,6 +401,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_write_without_an_answer_is_unknown_and_not_sent_again),
         cmocka_unit_test(a_write_on_a_lost_link_is_unknown_at_once),
         cmocka_unit_test(a_read_on_a_lost_link_is_asked_again),
+        cmocka_unit_test(a_read_leaves_a_leader_that_does_not_answer),
         cmocka_unit_test(who_wants_no_forwarding_is_told_where_to_go),
         cmocka_unit_test(a_request_waits_for_a_new_leader),
         cmocka_unit_test(a_wrong_hint_costs_one_more_way),
