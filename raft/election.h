@@ -1,11 +1,11 @@
 /* raft/election.h - roles, terms, votes and the timers behind them.
  *
- *               timeout              pre-votes of a quorum        votes of a quorum,
- *   FOLLOWER ─────────────► PRE_CANDIDATE ─────────────► CANDIDATE ───────────────► LEADER
- *     ▲  │                    │    ▲                       │   │   own vote durable   │
- *     │  └─ TIMEOUT_NOW ──────┼────┼──────────────────────►┘   │                      │
- *     │                       │    └────────── timeout ────────┘                      │
- *     └─── newer term, a leader of this term, impaired; leader: no quorum heard ──────┘
+ *               timeout        pre-votes of a quorum       votes of a quorum,
+ *   FOLLOWER ─────────► PRE_CANDIDATE ─────────► CANDIDATE ──────────────► LEADER
+ *     ▲  │                │    ▲                   │   │  own vote durable   │
+ *     │  └─ TIMEOUT_NOW ──┼────┼──────────────────►┘   │                     │
+ *     │                   │    └────── timeout ────────┘                     │
+ *     └── newer term, leader of this term, impaired; leader: no quorum ──────┘
  *
  * Pre-vote (diss. §9.6) and check-quorum always work together: a replica that was
  * cut off does not disturb a working leader, and a leader that lost its quorum

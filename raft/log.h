@@ -18,8 +18,8 @@
 
 #include "raft/raft.h"
 
-/* base.pos.index <= last_durable <= last.index; base.pos.index < ring_begin <= last + 1;
- * last.index - last_durable <= window. */
+/* base.pos.index <= last_durable <= last.index; base.pos.index < ring_begin <= last
+ * + 1; last.index - last_durable <= window. */
 struct raft_log {
     struct raft_log_reader reader; /* For what is no longer in the ring. */
     struct raft_base base;         /* Before the first kept entry. */

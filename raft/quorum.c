@@ -28,7 +28,8 @@ bool raft_quorum_member(const struct raft_config *c, raft_id id)
            raft_quorum_lists(c->learners, c->learners_count, id);
 }
 
-/* The `need`-th largest number among the voters: `need` of them stand at least there. */
+/* The `need`-th largest number among the voters: `need` of them stand at least
+ * there. */
 static uint64_t half_value(const raft_id *voters, uint32_t count, uint32_t need,
                            raft_quorum_fn *fn, const void *ctx)
 {

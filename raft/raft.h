@@ -52,7 +52,7 @@ enum raft_event_kind {
     RAFT_EV_SNAPSHOT_FAILED,
     /* A hint that u.peer's process died (design.md section 4). */
     RAFT_EV_PEER_DOWN,
-    /* u.impaired: an entry is damaged; no vote, ack or lead. */
+    /* u.impaired: an entry is damaged; no vote, ack or lead. False: it is whole. */
     RAFT_EV_IMPAIRED,
 };
 
@@ -117,8 +117,9 @@ struct raft_read {
  *   4. apply entries up to commit in memory, then feed RAFT_EV_APPLIED,
  *   5. answer reads, start snapshot work,
  *   6. feed RAFT_EV_TICK no later than deadline_ms.
- * A second update may ask to store before the first is durable; jobs are done in
- * the order in which they were handed out. */
+ * A second update may ask to store before the first is durable. Entries, chunks and
+ * installs are done, and reported, in the order in which they were handed out;
+ * PERSISTED may stand for several jobs. */
 struct raft_update {
     /* 1 */
     bool store_hard;
@@ -214,7 +215,8 @@ size_t raft_bytes(const struct raft_options *o);
 
 /* Makes a follower from what storage holds.
  *
- * mem       [borrowed until the object is no longer used]  raft_bytes(o) bytes, aligned to 16.
+ * mem       [borrowed until the object is no longer used]  raft_bytes(o) bytes,
+ *           aligned to 16.
  * o, found  [in]
  * reader    [in]  copied; its ctx must outlive the object.
  * now_ms    time of the first event or earlier.
@@ -233,12 +235,13 @@ KV_MUST_CHECK int raft_init(void *mem, const struct raft_options *o,
  *
  * Returns 0, or an error with *out_update still valid (it then only repeats the
  * standing facts): KV_ENOTLEADER (PROPOSE, PROPOSE_CONFIG, READ, TRANSFER at a
- * replica that does not lead; PROPOSE, PROPOSE_CONFIG also while it hands over), KV_EBUSY (the
- * window is full; nothing was appended; or a configuration change or transfer is
- * already going on), KV_EINVAL (a configuration that cannot be), KV_EPROTO (a message
- * that no correct peer sends; ignored). Fatal, the group must stop: KV_ECORRUPT
- * (a peer's entry contradicts a committed one), KV_EFORMAT (unknown entry type),
- * and the reader's KV_EDAMAGED. */
+ * replica that does not lead; PROPOSE, PROPOSE_CONFIG also while it hands over),
+ * KV_EBUSY (the window is full: nothing was appended; RAFT_READS_MAX reads wait; a
+ * configuration change or transfer is going on, or it is too early for one),
+ * KV_EINVAL (a configuration that cannot be), KV_EPROTO (a message that no correct
+ * peer sends; ignored). Fatal, the group must stop: KV_ECORRUPT (a peer's entry
+ * contradicts a committed one), KV_EFORMAT (unknown entry type), and the reader's
+ * KV_EDAMAGED. */
 KV_MUST_CHECK int raft_step(struct raft *r, const struct raft_event *ev,
                             struct raft_update *out_update);
 

@@ -27,7 +27,8 @@ struct raft_progress *raft_replication_find(struct raft *r, raft_id id);
 
 /* ---- events ---- */
 
-/* RAFT_EV_PROPOSE. Returns 0; KV_ENOTLEADER; KV_EBUSY; KV_EINVAL (a payload too big). */
+/* RAFT_EV_PROPOSE. Returns 0; KV_ENOTLEADER; KV_EBUSY; KV_EINVAL (a payload too
+ * big). */
 KV_MUST_CHECK int raft_replication_propose(struct raft *r,
                                            const struct raft_proposal *items,
                                            uint32_t count);

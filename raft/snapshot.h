@@ -1,4 +1,4 @@
-/* raft/snapshot.h - sending a snapshot to a peer that is too far behind, and taking one.
+/* raft/snapshot.h - sending a snapshot to a peer that is too far behind; taking one.
  *
  * The core moves offsets, never bytes: the caller reads chunks from a file when it
  * sends, and stores them when they arrive. (id, offset) names a place in a transfer,

@@ -172,10 +172,11 @@ struct raft_msg {
     /* APPEND: the leader's commit index. HEARTBEAT: that, but no further than what the
      * receiver is known to hold. */
     raft_index commit;
-    /* The leader's round of confirmations; grows, never reused. Replies name the highest
-     * one heard: leadership held after it was sent. */
+    /* The leader's round of confirmations; grows, never reused. Replies name the
+     * highest one heard: leadership held after it was sent. */
     uint64_t round;
-    /* Replies: durable, and proven equal to the log of this term's leader, up to here. */
+    /* Replies: durable, and proven equal to the log of this term's leader, up to
+     * here. */
     raft_index match;
     /* Replies: chain hash at match, for the amnesia check. */
     uint64_t hash;
@@ -196,7 +197,8 @@ struct raft_msg {
     const struct raft_entry *entries;
     /* SNAPSHOT. */
     struct raft_snapshot snapshot;
-    /* SNAPSHOT, SNAPSHOT_REPLY (offset: stored so far, or wanted next; done: installed). */
+    /* SNAPSHOT, SNAPSHOT_REPLY (offset: stored so far, or wanted next; done:
+     * installed). */
     struct raft_chunk chunk;
 };
 

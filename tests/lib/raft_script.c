@@ -167,7 +167,7 @@ static void for_nodes(struct raft_script *s, int at,
 
 /* ---- life ---- */
 
-/* nodes 3 [w=2] [learners=4] [spare=1] [window= flight= batch= bytes= chunk=] [stopped] */
+/* nodes 3 [w=2] [learners=4] [spare=1] [window= flight= batch= bytes= …] [stopped] */
 static void cmd_nodes(struct raft_script *s)
 {
     struct raft_config config = {.w = (uint32_t)number(s, "w", 0)};
@@ -373,7 +373,8 @@ static void cmd_compact(struct raft_script *s)
     raft_cluster_compact(s->c, node_of(s, 1), word(s, 2));
 }
 
-/* snapshot ID [at=INDEX]: makes one; snapshots auto|manual: whether that happens on its own */
+/* snapshot ID [at=INDEX]: makes one; snapshots auto|manual: whether that happens
+ * alone */
 static void cmd_snapshot(struct raft_script *s)
 {
     raft_cluster_snapshot(s->c, node_of(s, 1), number(s, "at", 0));
@@ -557,7 +558,8 @@ static void status_one(struct raft_script *s, raft_id id)
 
     raft_status_get(s->c->nodes[id].raft, &st);
     say(s,
-        "%u %s term=%lu vote=%u leader=%u last=%lu/%lu durable=%lu commit=%lu base=%lu%s%s",
+        "%u %s term=%lu vote=%u leader=%u last=%lu/%lu durable=%lu commit=%lu "
+        "base=%lu%s%s",
         id, raft_trace_role(st.role), st.term, st.vote, st.leader, st.last.index,
         st.last.term, st.last_durable, st.commit, st.base.pos.index,
         st.can_read ? " can_read" : "", st.transferring ? " transferring" : "");

@@ -242,8 +242,9 @@ static void votes_for_the_first_candidate_only(void **state)
     raft_cluster_free(c);
 }
 
-/* "A candidate wins an election if it receives votes from a majority of the servers in
- * the full cluster for the same term." Two of five and itself, never two. Source: §5.2. */
+/* "A candidate wins an election if it receives votes from a majority of the servers
+ * in the full cluster for the same term." Two of five and itself, never two. Source:
+ * §5.2. */
 static void wins_with_a_majority_only(void **state)
 {
     struct raft_cluster *c = cluster_of(5);
@@ -301,7 +302,8 @@ static void candidate_recognizes_a_leader_of_its_term(void **state)
 }
 
 /* "Election timeouts are chosen randomly from a fixed interval", and "each candidate
- * restarts its randomized election timeout at the start of an election". Source: §5.2. */
+ * restarts its randomized election timeout at the start of an election". Source:
+ * §5.2. */
 static void draws_a_new_timeout_for_each_election(void **state)
 {
     struct raft_cluster *c = cluster_of(3);
@@ -492,8 +494,8 @@ static void uses_the_newest_configuration_in_the_log(void **state)
     raft_cluster_free(c);
 }
 
-/* "Agreement (for elections and entry commitment) requires separate majorities from both
- * the old and new configurations." Source: §6. */
+/* "Agreement (for elections and entry commitment) requires separate majorities from
+ * both the old and new configurations." Source: §6. */
 static void joint_agreement_needs_both_majorities(void **state)
 {
     struct raft_cluster *c = raft_cluster_new(1);
@@ -522,8 +524,8 @@ static void joint_agreement_needs_both_majorities(void **state)
     raft_cluster_free(c);
 }
 
-/* "In this case, the leader steps down (returns to follower state) once it has committed
- * the C_new log entry." Source: §6. */
+/* "In this case, the leader steps down (returns to follower state) once it has
+ * committed the C_new log entry." Source: §6. */
 static void removed_leader_steps_down_after_commit(void **state)
 {
     struct raft_cluster *c = cluster_of(3);
@@ -539,9 +541,10 @@ static void removed_leader_steps_down_after_commit(void **state)
     raft_cluster_free(c);
 }
 
-/* "Servers disregard RequestVote RPCs when they believe a current leader exists [...] if
- * a server receives a RequestVote RPC within the minimum election timeout of hearing from
- * a current leader, it does not update its term or grant its vote." Source: §6. */
+/* "Servers disregard RequestVote RPCs when they believe a current leader exists
+ * [...] if a server receives a RequestVote RPC within the minimum election timeout
+ * of hearing from a current leader, it does not update its term or grant its vote."
+ * Source: §6. */
 static void disregards_votes_while_a_leader_is_heard(void **state)
 {
     struct raft_cluster *c = cluster_of(3);
@@ -562,9 +565,10 @@ static void disregards_votes_while_a_leader_is_heard(void **state)
 
 /* ---- §7: snapshots ---- */
 
-/* "If instead the follower receives a snapshot that describes a prefix of its log (due
- * to retransmission or by mistake), then log entries covered by the snapshot are deleted
- * but entries following the snapshot are still valid and must be retained." Source: §7. */
+/* "If instead the follower receives a snapshot that describes a prefix of its log
+ * (due to retransmission or by mistake), then log entries covered by the snapshot
+ * are deleted but entries following the snapshot are still valid and must be
+ * retained." Source: §7. */
 static void retains_entries_that_follow_a_snapshot(void **state)
 {
     struct raft_cluster *c = stopped_cluster_of(3);
@@ -593,9 +597,9 @@ static void retains_entries_that_follow_a_snapshot(void **state)
 
 /* ---- §8: clients ---- */
 
-/* "A leader must have the latest information on which entries are committed. [...] Raft
- * handles this by having each leader commit a blank no-op entry into the log at the start
- * of its term." Source: §8. */
+/* "A leader must have the latest information on which entries are committed. [...]
+ * Raft handles this by having each leader commit a blank no-op entry into the log at
+ * the start of its term." Source: §8. */
 static void commits_an_entry_at_the_start_of_its_term(void **state)
 {
     struct raft_cluster *c = cluster_of(3);
@@ -612,9 +616,9 @@ static void commits_an_entry_at_the_start_of_its_term(void **state)
     raft_cluster_free(c);
 }
 
-/* "A leader must check whether it has been deposed before processing a read-only request.
- * Raft handles this by having the leader exchange heartbeat messages with a majority of
- * the cluster before responding to read-only requests." Source: §8. */
+/* "A leader must check whether it has been deposed before processing a read-only
+ * request. Raft handles this by having the leader exchange heartbeat messages with a
+ * majority of the cluster before responding to read-only requests." Source: §8. */
 static void asks_a_majority_before_it_answers_a_read(void **state)
 {
     struct raft_cluster *c = cluster_of(3);

@@ -1,4 +1,4 @@
-/* tests/raft/test_random.c - random clusters under random faults, judged after each step.
+/* tests/raft/test_random.c - random clusters under random faults, each step judged.
  *
  * Each seed makes a cluster and gives it a few thousand random events: messages are
  * delivered out of order, doubled and dropped, disks finish late, replicas crash and
@@ -507,7 +507,7 @@ static void every_seed_is_safe_and_recovers(void **state)
 
     (void)state;
     for (uint64_t seed = first; seed < first + count; seed++) {
-        /* An assertion of the judge ends the process: the file says which seed it was. */
+        /* An assertion of the judge ends the process: this is its seed. */
         fprintf(stderr, "\rseed %lu ", seed);
         run_seed(seed, events, &t);
     }
