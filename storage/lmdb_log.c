@@ -61,6 +61,9 @@ int lmdb_log_head(struct lmdb_store *ls, MDB_txn *txn, group_id group,
     int rc = mdb_get(txn, ls->log.dbis[LOG_HEADS], &key, &value);
 
     if (rc == MDB_NOTFOUND) {
+        if (group < ls->groups_max && atomic_load(&ls->log_known[group])) {
+            return KV_EDAMAGED; /* It was there. */
+        }
         *out = (struct log_state){0};
         return 0;
     }
@@ -87,6 +90,28 @@ static int entry_get(struct lmdb_store *ls, MDB_txn *txn, group_id group,
         rc = KV_EDAMAGED;
     }
     return rc;
+}
+
+/* Does the entry's chain hash follow from its predecessor's? An entry of an older history
+ * may be whole and still not belong here. 0, KV_EDAMAGED, an LMDB code. A predecessor that
+ * cannot be read says nothing. */
+static int chain_check(struct lmdb_store *ls, MDB_txn *txn, group_id group,
+                       const struct log_state *h, const struct raft_entry *entry)
+{
+    struct raft_entry before = {.hash = h->base.hash};
+    struct kv_bytes record;
+    int rc = 0;
+
+    if (entry->pos.index == h->last.pos.index && entry->hash != h->last.hash) {
+        return KV_EDAMAGED;
+    }
+    if (entry->pos.index > h->base.pos.index + 1) {
+        rc = entry_get(ls, txn, group, entry->pos.index - 1, &record, &before);
+    }
+    if (rc != 0) {
+        return rc == KV_EDAMAGED ? 0 : rc;
+    }
+    return raft_entry_hash(before.hash, entry) == entry->hash ? 0 : KV_EDAMAGED;
 }
 
 /* ---- deleting ---- */
@@ -218,6 +243,7 @@ static int compact_apply(struct lmdb_store *ls, MDB_txn *txn, group_id group,
 static int records_put(struct lmdb_store *ls, MDB_txn *txn, const struct log_write *w,
                        struct log_state *h)
 {
+    struct raft_entry before = {0};
     MDB_cursor *cursor;
     unsigned flags = MDB_APPEND;
     int rc = mdb_cursor_open(txn, lmdb_log_dbi(ls, w->group), &cursor);
@@ -232,10 +258,12 @@ static int records_put(struct lmdb_store *ls, MDB_txn *txn, const struct log_wri
         struct raft_entry entry;
 
         rc = raft_record_decode(w->records[i], &entry);
-        if (rc != 0 || entry.pos.index != w->first_index + i) {
+        if (rc != 0 || entry.pos.index != w->first_index + i ||
+            (i > 0 && raft_entry_hash(before.hash, &entry) != entry.hash)) {
             rc = KV_EINVAL; /* Never store what could not be read again. */
             break;
         }
+        before = entry;
         rc = mdb_cursor_put(cursor, &key, &value, flags);
         if (rc == MDB_KEYEXIST && flags != 0) {
             flags = 0; /* Not at the very end: another group, or a truncation. */
@@ -351,7 +379,11 @@ int lmdb_log_write(struct store *s, const struct log_write *writes, size_t count
     for (size_t i = 0; rc == 0 && i < count; i++) {
         rc = write_apply(ls, txn, &writes[i]);
     }
-    return lmdb_write_end(&ls->log, txn, rc);
+    rc = lmdb_write_end(&ls->log, txn, rc);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        atomic_store(&ls->log_known[writes[i].group], true);
+    }
+    return rc;
 }
 
 /* ---- reading ---- */
@@ -400,6 +432,9 @@ int lmdb_log_meta(struct store *s, group_id group, raft_index index,
         rc = entry_get(ls, ls->log_reader.txn, group, index, &record, &entry);
     }
     if (rc == 0) {
+        rc = chain_check(ls, ls->log_reader.txn, group, &h, &entry);
+    }
+    if (rc == 0) {
         *out = meta_of(&entry);
     }
     lmdb_read_end(&ls->log_reader);
@@ -408,56 +443,82 @@ int lmdb_log_meta(struct store *s, group_id group, raft_index index,
 
 /* Copies the record behind the cursor, which must be that of `index`. */
 static int record_take(const MDB_val *key, const MDB_val *value, group_id group,
-                       raft_index index, struct arena *arena, struct kv_bytes *out)
+                       raft_index index, struct arena *arena, struct kv_bytes *out,
+                       struct raft_entry *out_entry)
 {
-    struct raft_entry entry;
     raft_index found;
     int rc;
 
     if (!entry_key_of(key, group, &found) || found != index) {
         return KV_EDAMAGED; /* The head says that it is there. */
     }
-    rc = raft_record_decode(lmdb_bytes(value), &entry);
-    if (rc == 0 && entry.pos.index != index) {
+    rc = raft_record_decode(lmdb_bytes(value), out_entry);
+    if (rc == 0 && out_entry->pos.index != index) {
         rc = KV_EDAMAGED;
     }
     return rc != 0 ? rc : arena_copy(arena, lmdb_bytes(value), out);
 }
 
-/* Copies [begin, end) until bytes_max is passed; *out_count are whole and right. */
-static int records_take(struct lmdb_store *ls, group_id group, raft_index begin,
-                        raft_index end, size_t bytes_max, struct arena *arena,
-                        struct kv_bytes *records, uint32_t *out_count)
+/* A read under way. */
+struct log_range {
+    group_id group;
+    raft_index begin, end;
+    size_t bytes_max;
+    struct arena *arena;
+    struct kv_bytes *records;
+    uint32_t count; /* Whole, right, and following each other. */
+};
+
+/* Is the entry the right one at its place: after the one before it, or the base? */
+static int range_check(struct lmdb_store *ls, const struct log_state *h,
+                       const struct log_range *r, const struct raft_entry *before,
+                       const struct raft_entry *entry)
+{
+    if (r->count == 0 || entry->pos.index == h->last.pos.index) {
+        return chain_check(ls, ls->log_reader.txn, r->group, h, entry);
+    }
+    return raft_entry_hash(before->hash, entry) == entry->hash ? 0 : KV_EDAMAGED;
+}
+
+/* Copies [begin, end) until bytes_max is passed. */
+static int range_take(struct lmdb_store *ls, const struct log_state *h,
+                      struct log_range *r)
 {
     uint8_t room[LOG_KEY_BYTES];
-    MDB_val key = lmdb_val(entry_key(group, begin, room));
+    MDB_val key = lmdb_val(entry_key(r->group, r->begin, room));
     MDB_val value;
     MDB_cursor *cursor;
+    struct raft_entry before = {0};
     size_t bytes = 0;
-    uint32_t count = 0;
-    int rc = mdb_cursor_open(ls->log_reader.txn, lmdb_log_dbi(ls, group), &cursor);
+    int rc = mdb_cursor_open(ls->log_reader.txn, lmdb_log_dbi(ls, r->group), &cursor);
 
     if (rc != 0) {
         return rc;
     }
     rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     while (rc == 0) {
-        rc = record_take(&key, &value, group, begin + count, arena, &records[count]);
+        struct raft_entry entry;
+
+        rc = record_take(&key, &value, r->group, r->begin + r->count, r->arena,
+                         &r->records[r->count], &entry);
+        if (rc == 0) {
+            rc = range_check(ls, h, r, &before, &entry);
+        }
         if (rc != 0) {
             break;
         }
-        bytes += records[count].len;
-        count++;
-        if (begin + count == end || bytes >= bytes_max) {
+        before = entry;
+        bytes += r->records[r->count].len;
+        r->count++;
+        if (r->begin + r->count == r->end || bytes >= r->bytes_max) {
             break;
         }
         rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
     }
     mdb_cursor_close(cursor);
-    if (count > 0) {
+    if (r->count > 0) {
         rc = 0; /* What is wrong behind them shows when it is asked for. */
     }
-    *out_count = count;
     return rc == MDB_NOTFOUND ? KV_EDAMAGED : rc;
 }
 
@@ -466,7 +527,8 @@ int lmdb_log_read(struct store *s, group_id group, raft_index begin, raft_index 
                   uint32_t *out_count)
 {
     struct lmdb_store *ls = lmdb_store_of(s);
-    struct kv_bytes *records = NULL;
+    struct log_range r = {
+        .group = group, .begin = begin, .bytes_max = bytes_max, .arena = arena};
     struct log_state h;
     uint64_t room;
     int rc;
@@ -480,41 +542,16 @@ int lmdb_log_read(struct store *s, group_id group, raft_index begin, raft_index 
     if (rc == 0) {
         end = KV_MIN(end, h.last.pos.index + 1);
         room = KV_MIN(end - begin, bytes_max / LOG_RECORD_BYTES_MIN + 1);
-        records = arena_alloc(arena, (size_t)room * sizeof *records);
-        rc = records == NULL ? KV_ENOMEM
-                             : records_take(ls, group, begin, begin + room, bytes_max,
-                                            arena, records, out_count);
+        r.end = begin + room;
+        r.records = arena_alloc(arena, (size_t)room * sizeof *r.records);
+        rc = r.records == NULL ? KV_ENOMEM : range_take(ls, &h, &r);
     }
     lmdb_read_end(&ls->log_reader);
     if (rc == 0) {
-        *out_records = records;
+        *out_records = r.records;
+        *out_count = r.count;
     }
     return lmdb_error(rc);
-}
-
-int lmdb_log_groups(struct lmdb_store *ls)
-{
-    MDB_cursor *cursor;
-    MDB_val key;
-    MDB_val value;
-    int rc = lmdb_read_begin(&ls->log, &ls->log_reader);
-
-    if (rc != 0) {
-        return rc;
-    }
-    rc = mdb_cursor_open(ls->log_reader.txn, ls->log.dbis[LOG_HEADS], &cursor);
-    if (rc == 0) {
-        while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-            group_id group = key.mv_size == 4 ? kv_get_u32be(key.mv_data) : UINT32_MAX;
-
-            if (group < ls->groups_max) {
-                ls->groups_end = KV_MAX(ls->groups_end, group + 1);
-            }
-        }
-        mdb_cursor_close(cursor);
-    }
-    lmdb_read_end(&ls->log_reader);
-    return rc == MDB_NOTFOUND ? 0 : lmdb_error(rc);
 }
 
 /* ---- repair and sweeping ---- */

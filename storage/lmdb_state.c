@@ -78,35 +78,6 @@ int lmdb_state_meta_put(struct lmdb_store *ls, MDB_txn *txn, group_id group,
     return mdb_put(txn, ls->state.dbis[STATE_GROUPS], &key, &value, 0);
 }
 
-int lmdb_state_groups(struct lmdb_store *ls)
-{
-    MDB_cursor *cursor;
-    MDB_val key;
-    MDB_val value;
-    int rc = lmdb_read_begin(&ls->state, &ls->state_reader);
-
-    if (rc != 0) {
-        return rc;
-    }
-    rc = mdb_cursor_open(ls->state_reader.txn, ls->state.dbis[STATE_GROUPS], &cursor);
-    if (rc == 0) {
-        while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-            struct state_meta meta;
-            uint32_t generation;
-            group_id group = key.mv_size == 4 ? kv_get_u32be(key.mv_data) : UINT32_MAX;
-
-            if (group < ls->groups_max &&
-                meta_state_decode(group, lmdb_bytes(&value), &meta, &generation) == 0) {
-                atomic_store(&ls->generations[group], generation);
-                ls->groups_end = KV_MAX(ls->groups_end, group + 1);
-            }
-        }
-        mdb_cursor_close(cursor);
-    }
-    lmdb_read_end(&ls->state_reader);
-    return rc == MDB_NOTFOUND ? 0 : lmdb_error(rc);
-}
-
 int lmdb_state_load(struct store *s, group_id group, struct state_meta *out)
 {
     struct lmdb_store *ls = lmdb_store_of(s);
@@ -124,11 +95,24 @@ int lmdb_state_load(struct store *s, group_id group, struct state_meta *out)
     lmdb_read_end(&ls->state_reader);
     if (rc == 0) {
         atomic_store(&ls->generations[group], generation);
+        if (generation != 0 && generation == atomic_load(&ls->damaged[group])) {
+            rc = KV_EDAMAGED;
+        }
     }
     return lmdb_error(rc);
 }
 
 /* ---- reading rows ---- */
+
+/* The generation to read: 0, KV_ENOTFOUND (nothing stored yet), KV_EDAMAGED. */
+static int generation_of(struct lmdb_store *ls, group_id group, uint32_t *out)
+{
+    *out = atomic_load(&ls->generations[group]);
+    if (*out == 0) {
+        return KV_ENOTFOUND;
+    }
+    return *out == atomic_load(&ls->damaged[group]) ? KV_EDAMAGED : 0;
+}
 
 /* A row next to a place where one was missed: it must be whole, or the missing one may be
  * this one with a damaged key. */
@@ -218,11 +202,10 @@ int lmdb_state_get(struct store *s, group_id group, uint8_t kind, struct kv_byte
     if (group >= ls->groups_max || key.len < 1 || key.len > ROW_KEY_BYTES_MAX) {
         return KV_EINVAL;
     }
-    generation = atomic_load(&ls->generations[group]);
-    if (generation == 0) {
-        return KV_ENOTFOUND;
+    rc = generation_of(ls, group, &generation);
+    if (rc == 0) {
+        rc = lmdb_read_begin(&ls->state, &ls->state_reader);
     }
-    rc = lmdb_read_begin(&ls->state, &ls->state_reader);
     if (rc != 0) {
         return rc;
     }
@@ -341,8 +324,8 @@ int lmdb_state_range(struct store *s, group_id group, uint8_t kind,
     if (group >= ls->groups_max) {
         return KV_EINVAL;
     }
-    generation = atomic_load(&ls->generations[group]);
-    if (generation != 0) {
+    rc = generation_of(ls, group, &generation);
+    if (rc == 0) {
         rc = lmdb_read_begin(&ls->state, &ls->state_reader);
         if (rc != 0) {
             return rc;
@@ -350,9 +333,9 @@ int lmdb_state_range(struct store *s, group_id group, uint8_t kind,
         r.begin = row_key(group, generation, kind, begin, room);
         rc = range_read(ls, &r);
         lmdb_read_end(&ls->state_reader);
-        if (rc != 0) {
-            return lmdb_error(rc);
-        }
+    }
+    if (rc != 0 && rc != KV_ENOTFOUND) {
+        return lmdb_error(rc);
     }
     *out_rows = r.rows;
     *out_count = r.count;

@@ -72,6 +72,10 @@ struct lmdb_store {
     /* The generation that the loop thread reads, by group; 0: nothing stored. Rows of
      * it are not swept, even when an install has switched another one in. */
     _Atomic uint32_t *generations;
+    /* By group: the generation that does not add up to what its meta says; 0: none. */
+    _Atomic uint32_t *damaged;
+    atomic_bool *verified;  /* By group: its rows were summed up at open. */
+    atomic_bool *log_known; /* By group: it has a head; a missing one is damage. */
     _Atomic uint64_t checkpoints;
     pthread_mutex_t files_lock;   /* Guards `files`. */
     struct snapshot_slot **files; /* By group; NULL until used. */
@@ -110,9 +114,6 @@ int lmdb_log_head(struct lmdb_store *ls, MDB_txn *txn, group_id group,
 /* The database with the entries of `group`. */
 MDB_dbi lmdb_log_dbi(const struct lmdb_store *ls, group_id group);
 
-/* At open: raises groups_end. */
-int lmdb_log_groups(struct lmdb_store *ls);
-
 /* Deletes compacted entries, at most SWEEP_STEP, in one commit. */
 int lmdb_log_sweep(struct lmdb_store *ls, bool *out_more);
 
@@ -134,9 +135,6 @@ int lmdb_state_meta(struct lmdb_store *ls, MDB_txn *txn, group_id group,
                     struct state_meta *out, uint32_t *out_generation);
 int lmdb_state_meta_put(struct lmdb_store *ls, MDB_txn *txn, group_id group,
                         const struct state_meta *meta, uint32_t generation);
-
-/* At open: reads the generations of all groups, raises groups_end. */
-int lmdb_state_groups(struct lmdb_store *ls);
 
 /* A generation of `group` under which there is no row yet. */
 int lmdb_state_generation_new(struct lmdb_store *ls, MDB_txn *txn, group_id group,
@@ -173,6 +171,12 @@ int lmdb_snapshot_install(struct store *s, group_id group,
 /* Opens DIR/snap, forgets made files, keeps what was received. 0, KV_EIO, KV_ENOMEM. */
 int lmdb_snapshot_open(struct lmdb_store *ls);
 void lmdb_snapshot_close(struct lmdb_store *ls);
+
+/* ---- storage/lmdb_verify.c ---- */
+
+/* At open: counts and sums what is stored. Damaged groups are noted (their state_load
+ * says so); learns which groups there are. 0, KV_EDAMAGED (tables of groups), KV_EIO. */
+int lmdb_verify(struct lmdb_store *ls);
 
 /* ---- storage/lmdb_scrub.c: verb ---- */
 

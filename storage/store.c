@@ -120,6 +120,9 @@ static void store_free(struct lmdb_store *ls)
         (void)close(ls->dir_fd);
     }
     kv_mem_free((void *)ls->generations);
+    kv_mem_free((void *)ls->damaged);
+    kv_mem_free((void *)ls->verified);
+    kv_mem_free((void *)ls->log_known);
     pthread_mutex_destroy(&ls->files_lock);
     kv_mem_free(ls);
 }
@@ -373,8 +376,14 @@ static int tables_make(const struct opening *op)
 
     ls->groups_max = KV_MAX(op->o->groups_max, (uint32_t)GROUPS_MAX_DEFAULT);
     ls->generations = kv_mem_zalloc(ls->groups_max * sizeof *ls->generations);
+    ls->damaged = kv_mem_zalloc(ls->groups_max * sizeof *ls->damaged);
+    ls->verified = kv_mem_zalloc(ls->groups_max * sizeof *ls->verified);
+    ls->log_known = kv_mem_zalloc(ls->groups_max * sizeof *ls->log_known);
     ls->files = kv_mem_zalloc(ls->groups_max * sizeof *ls->files);
-    return ls->generations != NULL && ls->files != NULL ? 0 : KV_ENOMEM;
+    return ls->generations != NULL && ls->damaged != NULL && ls->verified != NULL &&
+                   ls->log_known != NULL && ls->files != NULL
+               ? 0
+               : KV_ENOMEM;
 }
 
 static int open_parts(const struct opening *op)
@@ -410,10 +419,7 @@ static int open_parts(const struct opening *op)
         rc = lmdb_snapshot_open(op->ls);
     }
     if (rc == 0) {
-        rc = lmdb_state_groups(op->ls);
-    }
-    if (rc == 0) {
-        rc = lmdb_log_groups(op->ls);
+        rc = lmdb_verify(op->ls);
     }
     return rc != 0 ? rc : groups_recover(op);
 }

@@ -122,6 +122,11 @@ static int state_write(struct store *s, group_id group, raft_index index,
     return rc;
 }
 
+int fault_script_fill(struct store *s, group_id group, raft_index index, uint32_t rows)
+{
+    return state_write(s, group, index, 0, rows);
+}
+
 static int compact(struct store *s, group_id group, raft_index to)
 {
     struct raft_meta meta;
@@ -305,6 +310,6 @@ int fault_script_step(const struct fault_script *f, struct store *s, uint32_t st
     case 26:
         return entries_write(s, SCRIPT_GROUP, 0, 9, 5);
     default: /* More than the file has room for. */
-        return entries_put(s, 2, 0, 23, 12, 100 * 1024);
+        return entries_put(s, 2, 0, 23, 3, 100 * 1024);
     }
 }

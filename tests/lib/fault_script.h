@@ -34,4 +34,8 @@ const char *fault_script_name(const struct fault_script *f, uint32_t step);
 /* Does step number `step` [0, steps); returns the verb's code. */
 int fault_script_step(const struct fault_script *f, struct store *s, uint32_t step);
 
+/* Checkpoints `rows` small rows of a group at its entry `index`; "key-0000" and so on,
+ * every fourth is deleted, every fifth of kind ROW_META. */
+int fault_script_fill(struct store *s, group_id group, raft_index index, uint32_t rows);
+
 #endif
