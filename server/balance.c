@@ -111,6 +111,16 @@ static bool balance_step(struct node *n, group_id group)
     return rc == 0;
 }
 
+/* One a second; more where so much is led that it would take all day. */
+static uint64_t balance_pace_ms(const struct balance *b)
+{
+    uint64_t pace =
+        (uint64_t)BALANCE_EVERY_MS * BALANCE_FEW / KV_MAX(b->leading_count, 1u);
+
+    return KV_MIN(KV_MAX(pace, (uint64_t)BALANCE_EVERY_MS_MIN),
+                  (uint64_t)BALANCE_EVERY_MS);
+}
+
 void balance_tick(struct node *n)
 {
     struct balance *b = n->balance;
@@ -121,7 +131,7 @@ void balance_tick(struct node *n)
         b->leading_count == 0 || n->now_ms < KV_MAX(b->next_ms, b->quiet_ms)) {
         return;
     }
-    b->next_ms = n->now_ms + BALANCE_EVERY_MS;
+    b->next_ms = n->now_ms + balance_pace_ms(b);
     for (tries = 0; tries <= b->leading_count; tries++) {
         if (!node_bits_next(b->leading, &b->cursor, &group)) {
             b->cursor = 0;

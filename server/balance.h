@@ -15,10 +15,12 @@
 #include "server/node.h"
 
 enum {
-    BALANCE_EVERY_MS = 1000,  /* At most one transfer in this time. */
-    BALANCE_STABLE_MS = 5000, /* Without links lost or elections won here. */
-    BALANCE_AGAIN_MS = 10000, /* A group whose transfer failed is left alone. */
-    BALANCE_LAG_MAX = 64,     /* Entries that the target may miss. */
+    BALANCE_FEW = 64,          /* Groups led here, above which it goes faster. */
+    BALANCE_EVERY_MS_MIN = 50, /* And so fast at most. */
+    BALANCE_EVERY_MS = 1000,   /* At most one transfer in this time. */
+    BALANCE_STABLE_MS = 5000,  /* Without links lost or elections won here. */
+    BALANCE_AGAIN_MS = 10000,  /* A group whose transfer failed is left alone. */
+    BALANCE_LAG_MAX = 64,      /* Entries that the target may miss. */
 };
 
 KV_MUST_CHECK int balance_new(struct balance **out);
