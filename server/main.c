@@ -135,6 +135,21 @@ static int complain(const char *text)
     return -1;
 }
 
+/* What a person should do when the data directory cannot be opened. */
+static const char *store_advice(int code)
+{
+    switch (code) {
+    case KV_EEXIST:
+        return "; stop that process, or give this node another --data-dir";
+    case KV_EIO:
+        return "; give a directory whose parent exists and that you may write to";
+    case KV_ENOSPACE:
+        return "; free space on that disk, then start again";
+    default:
+        return "";
+    }
+}
+
 /* Opens the data directory. 0 or an exit status. */
 static int kvd_store_open(struct kvd *k)
 {
@@ -153,8 +168,8 @@ static int kvd_store_open(struct kvd *k)
     if (rc == 0) {
         return 0;
     }
-    snprintf(line, sizeof line, "--data-dir %s: %s (%s)", k->config.data_dir, error,
-             kv_err_name(rc));
+    snprintf(line, sizeof line, "--data-dir %s: %s%s", k->config.data_dir, error,
+             store_advice(rc));
     complain(line);
     return UV_ENV_EXIT_DATA;
 }
