@@ -308,8 +308,7 @@ void group_tick(struct group *g)
             group_wake(g);
         }
     }
-    if (now_ms >= g->checkpoint_ms ||
-        (g->damage.index != 0 && now_ms >= g->damage.fetch_ms)) {
+    if (now_ms >= group_store_deadline_ms(g) || now_ms >= group_repair_deadline_ms(g)) {
         group_wake(g);
     }
 }
@@ -356,13 +355,8 @@ uint64_t group_deadline_ms(const struct group *g)
     if (g->dirty) {
         return 0;
     }
-    if (!g->checkpoint_running && group_applied(g) <= g->durable) {
-        at = KV_MIN(at, g->checkpoint_ms);
-    }
-    if (g->damage.index != 0 && !g->damage.repairing) {
-        at = KV_MIN(at, g->damage.fetch_ms);
-    }
-    return at;
+    at = KV_MIN(at, group_store_deadline_ms(g));
+    return KV_MIN(at, group_repair_deadline_ms(g));
 }
 
 bool group_is_dirty(const struct group *g)

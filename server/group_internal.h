@@ -247,6 +247,8 @@ struct rpc_at group_at(const struct group *g, uint64_t rev);
 /* ---- group_store.c ---- */
 
 void group_store_flush(struct group *g);
+/* When a checkpoint is due by time; UINT64_MAX while none can begin. */
+uint64_t group_store_deadline_ms(const struct group *g);
 void group_store_job(struct group *g, struct disk_job *job);
 /* Drops what the tail need not hold. */
 void group_tail_trim(struct group *g);
@@ -277,6 +279,8 @@ void group_state_damaged(struct group *g);
 /* Disk write number `write` replaces everything from `first` on. */
 void group_repair_overwritten(struct group *g, raft_index first, uint64_t write);
 void group_repair_flush(struct group *g);
+/* When peers are to be asked (again); UINT64_MAX when they are not. */
+uint64_t group_repair_deadline_ms(const struct group *g);
 void group_repair_job(struct group *g, struct disk_job *job);
 /* Looks for the first damaged entry in [from, last]; 0 when there is none. */
 raft_index group_repair_scan(struct group *g, raft_index from, raft_index last);

@@ -222,6 +222,17 @@ static void fetch(struct group *g)
     peers_fetch_entry(g->node, g, index, meta.hash);
 }
 
+uint64_t group_repair_deadline_ms(const struct group *g)
+{
+    const struct group_damage *d = &g->damage;
+
+    if (d->index == 0 || d->repairing || d->overwritten_by != 0 ||
+        g->install_phase != GROUP_INSTALL_NONE) {
+        return UINT64_MAX; /* The end of a job goes on with it. */
+    }
+    return d->fetch_ms;
+}
+
 void group_repair_flush(struct group *g)
 {
     struct group_damage *d = &g->damage;

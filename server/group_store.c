@@ -132,9 +132,22 @@ static void checkpoint_start(struct group *g)
     }
 }
 
+static bool checkpoint_may_begin(const struct group *g)
+{
+    return !g->checkpoint_running && g->install_phase == GROUP_INSTALL_NONE &&
+           g->halted == 0 &&
+           /* The state on disk never runs ahead of this node's own durable log. */
+           (g->checkpoint_retry || group_applied(g) <= g->durable);
+}
+
+uint64_t group_store_deadline_ms(const struct group *g)
+{
+    return checkpoint_may_begin(g) ? g->checkpoint_ms : UINT64_MAX;
+}
+
 static void checkpoint_flush(struct group *g)
 {
-    if (g->checkpoint_running || g->install_phase != GROUP_INSTALL_NONE) {
+    if (!checkpoint_may_begin(g)) {
         return;
     }
     if (g->checkpoint_retry) {
@@ -146,8 +159,7 @@ static void checkpoint_flush(struct group *g)
         }
         return;
     }
-    /* The state on disk never runs ahead of this node's own durable log. */
-    if (group_applied(g) <= g->durable && checkpoint_is_due(g)) {
+    if (checkpoint_is_due(g)) {
         checkpoint_start(g);
     }
 }

@@ -459,8 +459,10 @@ static void a_crash_while_installing_is_finished_at_the_next_start(void **state)
             }
             while (fake_deliver(w)) {
             }
-            steps += fake_run_job(away, DISK_LANE_STATE);
+            /* A slow lane: what is due meanwhile must not keep the node awake. */
+            steps += i % 100 == 99 && fake_run_job(away, DISK_LANE_STATE);
             (void)fake_run_job(away, DISK_LANE_LOG);
+            assert_true(group_deadline_ms(away->group) > w->now_ms);
         }
         fake_crash(away);
         fake_restart(w, id);
@@ -732,6 +734,44 @@ static void a_snapshot_keeps_the_entries_behind_it(void **state)
     fake_crash(slow);
     fake_restart(w, (uint32_t)(slow - w->nodes));
     assert_converged(w);
+}
+
+/* While a snapshot is being installed a due checkpoint has to wait, asleep. */
+static void a_checkpoint_that_waits_for_an_install_keeps_nobody_awake(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *leader = fake_leader(w);
+    struct fake_node *slow = follower_of(w, leader);
+    raft_index begin = group_state_meta(leader->group)->applied.pos.index;
+    struct group_stats stats;
+    raft_index last;
+
+    fake_pass_ms(w, 3000);
+    w->dropped_from = id_of(slow);
+    for (int i = 0; i < 10; i++) {
+        fake_put_ok(leader, "a", "1");
+    }
+    fake_pass_ms(w, 3000);
+    send_entries(leader, slow, begin, 4, begin + 4);
+    while (fake_run_job(slow, DISK_LANE_LOG)) {
+    }
+    assert_int_equal(group_state_meta(slow->group)->applied.pos.index, begin + 4);
+    send_snapshot(leader, slow, &last);
+    assert_true(fake_run_job(slow, DISK_LANE_STATE)); /* The chunk. */
+    assert_int_equal(slow->jobs_count[DISK_LANE_STATE], 1);
+    assert_int_equal(slow->jobs[DISK_LANE_STATE][0]->kind, DISK_INSTALL);
+    for (int i = 0; i < 600; i++) {
+        w->now_ms += 5;
+        fake_turn_begin(slow);
+        group_tick(slow->group);
+        fake_turn_end(slow);
+        while (fake_run_job(slow, DISK_LANE_LOG)) {
+        }
+        assert_true(group_deadline_ms(slow->group) > w->now_ms);
+    }
+    fake_settle(w);
+    group_stats_get(slow->group, &stats);
+    assert_int_equal(stats.snapshots_installed, 1);
 }
 
 /* What a peer needs behind the snapshot that it is being sent is not compacted away. */
@@ -1115,6 +1155,7 @@ int main(int argc, char **argv)
         CASE(old_requests_may_wait_behind_the_end_of_the_log),
         CASE(messages_to_another_replica_are_ignored),
         CASE(a_snapshot_keeps_the_entries_behind_it),
+        CASE(a_checkpoint_that_waits_for_an_install_keeps_nobody_awake),
         cmocka_unit_test(compaction_waits_for_a_snapshot_on_its_way),
         CASE(a_damaged_entry_is_fetched_from_a_peer),
         CASE(a_damaged_entry_that_is_overwritten_is_forgotten),
