@@ -381,7 +381,7 @@ deps-build:
 
 up: ## start a cluster: NODES=3|5 NGROUPS=8 PORT_BASE=7400
 	@scripts/deps.sh build
-	@$(SUB) all
+	@$(SUB) server client
 	@$(CLUSTER) up
 
 down: ## stop the cluster, keep its data
