@@ -207,20 +207,22 @@ static void step_settle(struct raft *r, bool persisted)
 int raft_step(struct raft *r, const struct raft_event *ev,
               struct raft_update *out_update)
 {
+    bool failed;
     int rc;
 
     raft_update_begin(r);
     r->now_ms = KV_MAX(r->now_ms, ev->now_ms);
     r->wall_ms = ev->wall_ms;
     rc = step_event(r, ev);
-    if (rc == 0) {
+    failed = rc != 0;
+    if (!failed) {
         step_settle(r, ev->kind == RAFT_EV_PERSISTED);
         rc = r->deferred;
     }
 #ifdef KV_DEBUG_CHECKS
     raft_check(r);
 #endif
-    raft_update_fill(r, out_update);
+    raft_update_fill(r, failed, out_update);
     return rc;
 }
 

@@ -241,7 +241,8 @@ KV_MUST_CHECK int raft_init(void *mem, const struct raft_options *o,
  * KV_EINVAL (a configuration that cannot be), KV_EPROTO (a message that no correct
  * peer sends; ignored). Fatal, the group must stop: KV_ECORRUPT (a peer's entry
  * contradicts a committed one), KV_EFORMAT (unknown entry type), and the reader's
- * KV_EDAMAGED. */
+ * KV_EDAMAGED; with that one the update is whole: carry it out, then stop or feed
+ * RAFT_EV_IMPAIRED. */
 KV_MUST_CHECK int raft_step(struct raft *r, const struct raft_event *ev,
                             struct raft_update *out_update);
 

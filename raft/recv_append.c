@@ -70,10 +70,10 @@ static int plan_prev(const struct raft *r, const struct raft_msg *m,
     struct raft_meta ours;
     int rc;
 
-    if (m->prev.index < r->log.base.pos.index) {
-        return 0; /* Compacted, so committed, so equal. */
-    }
     rc = raft_log_meta(&r->log, m->prev.index, &ours);
+    if (rc == KV_ECOMPACTED) {
+        return 0; /* So it is committed, so it is equal. */
+    }
     if (rc == KV_ENOTFOUND) {
         plan->rejects = true;
         return 0;
@@ -104,10 +104,10 @@ static int plan_entries(const struct raft *r, const struct raft_msg *m,
         struct raft_meta ours;
         int rc;
 
-        if (e->pos.index < r->log.base.pos.index) {
+        rc = raft_log_meta(&r->log, e->pos.index, &ours);
+        if (rc == KV_ECOMPACTED) {
             continue;
         }
-        rc = raft_log_meta(&r->log, e->pos.index, &ours);
         if (rc == KV_ENOTFOUND) {
             return 0;
         }

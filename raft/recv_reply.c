@@ -4,6 +4,7 @@
 #include "raft/recv.h"
 #include "raft/replication.h"
 #include "raft/state.h"
+#include "raft/update.h"
 
 /* Claims that cannot be true: more than we have, rounds that we never sent. */
 static bool claims_too_much(const struct raft *r, const struct raft_msg *m)
@@ -26,9 +27,7 @@ static bool heard_from(struct raft *r, struct raft_progress *p,
         raft_progress_forgot(p, m->match + 1);
         return false;
     }
-    if (rc != 0 && rc != KV_ECOMPACTED) {
-        r->deferred = r->deferred != 0 ? r->deferred : rc;
-    }
+    raft_update_defer(r, rc);
     return true;
 }
 

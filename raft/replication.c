@@ -240,7 +240,7 @@ static bool send_append(struct raft *r, struct raft_progress *p)
         return false;
     }
     if (rc != 0) {
-        r->deferred = r->deferred != 0 ? r->deferred : rc;
+        raft_update_defer(r, rc);
         return false;
     }
     m = raft_update_message(r, RAFT_MSG_APPEND, p->id);

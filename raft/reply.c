@@ -60,7 +60,7 @@ static bool fill_match(struct raft *r, struct raft_msg *m)
     int rc = raft_log_meta(&r->log, raft_reply_match(r), &meta);
 
     if (rc != 0) {
-        r->deferred = r->deferred != 0 ? r->deferred : rc;
+        raft_update_defer(r, rc);
         return false;
     }
     m->match = meta.pos.index;

@@ -43,8 +43,9 @@ void raft_snapshot_send(struct raft *r, struct raft_progress *p)
 
     KV_ASSERT(p->state == RAFT_PROGRESS_SNAPSHOT);
     if (!under_way) {
-        if (!r->outgoing_ready || r->outgoing.last.pos.index < r->log.base.pos.index) {
-            want_snapshot(r);
+        if (!r->outgoing_ready || r->outgoing.last.pos.index < r->log.base.pos.index ||
+            r->outgoing.last.pos.index <= p->match) {
+            want_snapshot(r); /* The one at hand, if any, does not lead on. */
             return;
         }
         p->snapshot_id = r->outgoing.id;
@@ -93,15 +94,15 @@ void raft_snapshot_ready(struct raft *r, const struct raft_snapshot *s)
     if (!raft_leads(r)) {
         return;
     }
-    if (s->config.voters_count == 0 || s->last.pos.index < r->log.base.pos.index ||
-        s->last.pos.index > r->commit) {
-        /* Of no use (any more). Who joined later does not know who voted before the
-         * first configuration in its log. Not asked for again at once. */
-        r->snapshot_wanted_from_ms = r->now_ms + r->o.heartbeat_ms;
-        return;
+    /* If it does not help everybody, the next one is not wanted at once. */
+    r->snapshot_wanted_from_ms = r->now_ms + r->o.heartbeat_ms;
+    /* Who joined later does not know who voted before the first configuration in its
+     * log, so its snapshot may lack one. */
+    if (s->config.voters_count > 0 && s->last.pos.index >= r->log.base.pos.index &&
+        s->last.pos.index <= r->commit) {
+        r->outgoing = *s;
+        r->outgoing_ready = true;
     }
-    r->outgoing = *s;
-    r->outgoing_ready = true;
 }
 
 /* ---- follower ---- */

@@ -1,6 +1,7 @@
 /* raft/update.c - fills the outgoing arrays and the update. */
 #include "raft/update.h"
 
+#include "raft/base/err.h"
 #include "raft/election.h"
 #include "raft/replication.h"
 #include "raft/state.h"
@@ -74,6 +75,16 @@ void raft_update_read(struct raft *r, uint64_t tag, raft_index index, int error)
         (struct raft_read){.tag = tag, .index = index, .error = error};
 }
 
+void raft_update_defer(struct raft *r, int error)
+{
+    if (error == KV_ENOTFOUND) {
+        error = KV_ECORRUPT; /* Storage lost an entry that it had. */
+    }
+    if (error != 0 && error != KV_ECOMPACTED && r->deferred == 0) {
+        r->deferred = error;
+    }
+}
+
 /* The earliest moment at which time alone changes something. */
 static uint64_t update_deadline(const struct raft *r)
 {
@@ -83,10 +94,14 @@ static uint64_t update_deadline(const struct raft *r)
     return raft_leads(r) ? raft_replication_deadline(r) : r->election_at_ms;
 }
 
-void raft_update_fill(struct raft *r, struct raft_update *out)
+void raft_update_fill(struct raft *r, bool failed, struct raft_update *out)
 {
+    KV_ASSERT_IMPLIES(failed, r->entries_count == 0);
+    if (failed) {
+        r->messages_count = 0;
+    }
     *out = (struct raft_update){
-        .store_hard = r->hard_dirty,
+        .store_hard = r->hard_dirty && !failed,
         .term = r->term,
         .vote = r->vote,
         .entries = r->entries,
@@ -107,7 +122,7 @@ void raft_update_fill(struct raft *r, struct raft_update *out)
                         r->term != r->told_term,
         .config_changed = r->config_changed,
     };
-    r->hard_dirty = false;
+    r->hard_dirty = r->hard_dirty && failed;
     r->told_role = r->role;
     r->told_leader = r->leader;
     r->told_term = r->term;

@@ -31,7 +31,12 @@ void raft_update_entry(struct raft *r, const struct raft_entry *entry);
 /* Answers a read. */
 void raft_update_read(struct raft *r, uint64_t tag, raft_index index, int error);
 
-/* Writes down what the step decided. */
-void raft_update_fill(struct raft *r, struct raft_update *out);
+/* Remembers the first error that sending or answering met: the step reports it at
+ * its end. KV_ECOMPACTED is none: RAFT_EV_COMPACTED is on its way. */
+void raft_update_defer(struct raft *r, int error);
+
+/* Writes down what the step decided; after an error only the standing facts, and
+ * what has to be stored waits for the next step. */
+void raft_update_fill(struct raft *r, bool failed, struct raft_update *out);
 
 #endif

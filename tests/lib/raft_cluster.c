@@ -520,19 +520,21 @@ void raft_cluster_checkpoint(struct raft_cluster *c, raft_id id)
     trace(c, "  %u checkpoint %lu", id, n->disk.applied);
 }
 
-void raft_cluster_compact(struct raft_cluster *c, raft_id id, raft_index index)
+void raft_cluster_compact(struct raft_cluster *c, raft_id id, raft_index index,
+                          bool tell)
 {
     struct raft_cluster_node *n = &c->nodes[id];
     struct raft_event ev = {.kind = RAFT_EV_COMPACTED};
 
     KV_ASSERT(n->up && index <= n->disk.applied);
-    if (index <= n->disk.log.base.pos.index) {
-        return;
+    if (index > n->disk.log.base.pos.index) {
+        raft_disk_log_compact(&n->disk.log, index);
     }
-    raft_disk_log_compact(&n->disk.log, index);
-    raft_disk_log_compact(&n->view, index);
-    ev.u.base = n->disk.log.base;
-    (void)raft_cluster_step(c, id, &ev);
+    if (tell && n->disk.log.base.pos.index > n->view.base.pos.index) {
+        raft_disk_log_compact(&n->view, n->disk.log.base.pos.index);
+        ev.u.base = n->disk.log.base;
+        (void)raft_cluster_step(c, id, &ev);
+    }
 }
 
 void raft_cluster_snapshot(struct raft_cluster *c, raft_id id, raft_index index)

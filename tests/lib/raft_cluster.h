@@ -116,8 +116,10 @@ uint32_t raft_cluster_persist(struct raft_cluster *c, raft_id id, uint32_t jobs,
 /* Writes the applied state to disk, as far as the durable log reaches. */
 void raft_cluster_checkpoint(struct raft_cluster *c, raft_id id);
 
-/* Drops the log up to `index`, which must be checkpointed. */
-void raft_cluster_compact(struct raft_cluster *c, raft_id id, raft_index index);
+/* Drops the log up to `index`, which must be checkpointed; raft hears of it at once or,
+ * with tell false, at the next call. */
+void raft_cluster_compact(struct raft_cluster *c, raft_id id, raft_index index,
+                          bool tell);
 
 /* Makes a snapshot of what is applied up to `index` (0: all) and feeds it. */
 void raft_cluster_snapshot(struct raft_cluster *c, raft_id id, raft_index index);

@@ -370,7 +370,7 @@ static void cmd_checkpoint(struct raft_script *s)
 static void cmd_compact(struct raft_script *s)
 {
     raft_cluster_checkpoint(s->c, node_of(s, 1));
-    raft_cluster_compact(s->c, node_of(s, 1), word(s, 2));
+    raft_cluster_compact(s->c, node_of(s, 1), word(s, 2), true);
 }
 
 /* snapshot ID [at=INDEX]: makes one; snapshots auto|manual: whether that happens

@@ -271,8 +271,8 @@ static void do_storage(struct world *w, raft_id id)
 
     raft_cluster_checkpoint(w->c, id);
     if (chance(w, 2) == 0 && n->disk.applied > 0) {
-        raft_cluster_compact(w->c, id,
-                             n->disk.applied - chance(w, 3) % n->disk.applied);
+        raft_cluster_compact(w->c, id, n->disk.applied - chance(w, 3) % n->disk.applied,
+                             chance(w, 3) != 0);
     }
 }
 
@@ -423,6 +423,7 @@ static void heal(struct world *w)
             raft_cluster_start(c, id);
         }
         (void)raft_cluster_step(c, id, &ev);
+        raft_cluster_compact(c, id, 0, true);
     }
     for (uint32_t round = 0; round < 600; round++) {
         raft_cluster_settle(c);

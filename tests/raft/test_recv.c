@@ -201,7 +201,7 @@ static void survives_random_messages(void **state)
 {
     const char *only = getenv("SEED");
     uint64_t first = only != NULL ? strtoull(only, NULL, 10) : 1;
-    uint64_t count = only != NULL ? 1 : 3000;
+    uint64_t count = only != NULL ? 1 : 1500;
     uint64_t refused = 0;
     uint64_t leading = 0;
 

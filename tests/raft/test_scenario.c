@@ -125,6 +125,7 @@ int main(int argc, char **argv)
     static struct CMUnitTest tests[FILES_MAX];
     glob_t found = {0};
     size_t count;
+    int failed;
 
     if (argc > 1) {
         cmocka_set_test_filter(argv[1]);
@@ -141,5 +142,7 @@ int main(int argc, char **argv)
         tests[i] = (struct CMUnitTest){
             .name = name, .test_func = run_file, .initial_state = found.gl_pathv[i]};
     }
-    return _cmocka_run_group_tests("raft/scenario", tests, count, NULL, NULL);
+    failed = _cmocka_run_group_tests("raft/scenario", tests, count, NULL, NULL);
+    globfree(&found);
+    return failed;
 }

@@ -11,7 +11,7 @@ static struct raft_cluster *cluster_with_laggard(void)
     assert_int_equal(raft_cluster_propose(c, 1, 9), 0);
     raft_cluster_settle(c);
     raft_cluster_checkpoint(c, 1);
-    raft_cluster_compact(c, 1, 8);
+    raft_cluster_compact(c, 1, 8, true);
     return c;
 }
 
