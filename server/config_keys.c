@@ -257,11 +257,10 @@ void config_help(FILE *to)
         fprintf(to, "  --%s %s\n        %s\n", config_keys[i].name, config_keys[i].arg,
                 config_keys[i].help);
     }
-    fputs(
-        "  --config FILE\n        an INI file with any of these; flags win over it\n"
-        "  --help, --version\n"
-        "\n"
-        "Exit status: 0 stopped when asked to; 2 wrong settings; 3 cannot listen;\n"
-        "7 data or I/O error; 70 a broken invariant. Logs go to standard error.\n",
-        to);
+    fputs("  --config FILE\n        an INI file with any of these; flags win over it\n"
+          "  --help, --version\n"
+          "\n"
+          "Exit status: 0 stopped when asked to; 2 wrong settings; 3 cannot listen;\n"
+          "7 data or I/O error; 70 a broken invariant. Logs go to standard error.\n",
+          to);
 }

@@ -21,19 +21,23 @@
 struct env;
 struct node;
 
-enum disk_lane { DISK_LANE_LOG, DISK_LANE_STATE, DISK_LANES_COUNT };
+enum disk_lane {
+    DISK_LANE_LOG,
+    DISK_LANE_STATE,
+    DISK_LANES_COUNT
+};
 
 /* X(name, lane, text) */
-#define DISK_KIND_MAP(X)                                     \
-    X(DISK_LOG, DISK_LANE_LOG, "log")                        \
-    X(DISK_REPAIR, DISK_LANE_LOG, "repair")                  \
-    X(DISK_IDENTITY, DISK_LANE_LOG, "identity")              \
-    X(DISK_CHECKPOINT, DISK_LANE_STATE, "checkpoint")        \
-    X(DISK_SNAPSHOT_MAKE, DISK_LANE_STATE, "snapshot_make")  \
-    X(DISK_CHUNK_STORE, DISK_LANE_STATE, "chunk_store")      \
-    X(DISK_INSTALL, DISK_LANE_STATE, "install")              \
-    X(DISK_MARK_CLEAR, DISK_LANE_STATE, "mark_clear")        \
-    X(DISK_SWEEP, DISK_LANE_STATE, "sweep")                  \
+#define DISK_KIND_MAP(X)                                    \
+    X(DISK_LOG, DISK_LANE_LOG, "log")                       \
+    X(DISK_REPAIR, DISK_LANE_LOG, "repair")                 \
+    X(DISK_IDENTITY, DISK_LANE_LOG, "identity")             \
+    X(DISK_CHECKPOINT, DISK_LANE_STATE, "checkpoint")       \
+    X(DISK_SNAPSHOT_MAKE, DISK_LANE_STATE, "snapshot_make") \
+    X(DISK_CHUNK_STORE, DISK_LANE_STATE, "chunk_store")     \
+    X(DISK_INSTALL, DISK_LANE_STATE, "install")             \
+    X(DISK_MARK_CLEAR, DISK_LANE_STATE, "mark_clear")       \
+    X(DISK_SWEEP, DISK_LANE_STATE, "sweep")                 \
     X(DISK_SCRUB, DISK_LANE_STATE, "scrub")
 
 enum disk_kind {
@@ -46,7 +50,7 @@ enum disk_kind {
 /* One job. Belongs to who submits it (usually embedded in a group) until it is done. */
 struct disk_job {
     enum disk_kind kind;
-    group_id group;       /* Not for DISK_LOG, IDENTITY, SWEEP, SCRUB. */
+    group_id group; /* Not for DISK_LOG, IDENTITY, SWEEP, SCRUB. */
     struct store *store;
     struct disk_job *next; /* For the lane's queue. */
     int result;            /* Out: 0 or what the verb returned. */

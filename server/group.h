@@ -19,15 +19,15 @@ struct group; /* Opaque; starts with a magic number. */
 
 struct group_options {
     group_id id;
-    raft_id self;                      /* This node's replica number in the group. */
-    struct raft_config initial;        /* Used when nothing is stored; no voters: wait. */
+    raft_id self;               /* This node's replica number in the group. */
+    struct raft_config initial; /* Used when nothing is stored; no voters: wait. */
     uint32_t election_timeout_ms;
     uint32_t heartbeat_ms;
-    uint32_t log_window;               /* Applied entries kept for slow followers before the
+    uint32_t log_window;        /* Applied entries kept for slow followers before the
                                         * log is compacted; default 8192. */
-    size_t delta_bytes_max;            /* Of each delta; default 16 MiB over all groups. */
-    size_t tail_bytes_max;             /* Records in memory beyond what is needed. */
-    uint32_t checkpoint_ms_max;        /* A non-empty delta is checkpointed after this. */
+    size_t delta_bytes_max;     /* Of each delta; default 16 MiB over all groups. */
+    size_t tail_bytes_max;      /* Records in memory beyond what is needed. */
+    uint32_t checkpoint_ms_max; /* A non-empty delta is checkpointed after this. */
 };
 
 /* Loads what is stored, makes the core and the state, applies nothing yet.
@@ -86,7 +86,8 @@ int group_halted(const struct group *g);
 /* Counters for /metrics. */
 struct group_stats {
     uint64_t proposals, applied, reads, not_done, unknown, busy;
-    uint64_t role_changes, elections_won, checkpoints, snapshots_made, snapshots_installed;
+    uint64_t role_changes, elections_won, checkpoints, snapshots_made,
+        snapshots_installed;
     uint64_t compactions;
     size_t tail_bytes, delta_bytes;
 };

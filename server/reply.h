@@ -14,14 +14,16 @@
 #include "server/request.h"
 
 /* Ends it with an error: word of `code` and a text (printf-like, one line). */
-void reply_error(struct request *req, int code, const char *format, ...) KV_PRINTF(3, 4);
+void reply_error(struct request *req, int code, const char *format, ...)
+    KV_PRINTF(3, 4);
 
 /* Ends it with a result; fields that the method does not have are ignored. */
 struct reply_result {
     struct rpc_at at;
     bool found, deleted, swapped;
     int64_t number;
-    struct kv_bytes value; /* get: the value; cas: the current one, where not swapped. */
+    struct kv_bytes
+        value; /* get: the value; cas: the current one, where not swapped. */
     bool has_value;
     uint64_t rev;
     const struct row *rows; /* range; key, value, rev are used. */

@@ -40,7 +40,9 @@ enum request_origin {
     REQ_FROM_INTERNAL, /* Part of a range over several groups; see `on_done`. */
 };
 
-enum { REQUEST_MAGIC = 0x52455155 };
+enum {
+    REQUEST_MAGIC = 0x52455155
+};
 
 struct request {
     uint32_t magic;
@@ -62,8 +64,8 @@ struct request {
     uint16_t slot;
     group_id group;
     bool is_write;
-    bool is_part;            /* Part of a range: `group` is asked, not the key. */
-    uint64_t deadline_ms;    /* On the node's clock. */
+    bool is_part;         /* Part of a range: `group` is asked, not the key. */
+    uint64_t deadline_ms; /* On the node's clock. */
     uint64_t begin_us;
 
     /* How it stands. */
@@ -90,8 +92,8 @@ void request_list_remove(struct request_list *l, struct request *req);
 
 struct request_pool; /* One per node; bounded in number and in bytes. */
 
-KV_MUST_CHECK int request_pool_new(struct node *n, uint32_t requests_max, size_t bytes_max,
-                                   struct request_pool **out);
+KV_MUST_CHECK int request_pool_new(struct node *n, uint32_t requests_max,
+                                   size_t bytes_max, struct request_pool **out);
 void request_pool_free(struct request_pool *p);
 
 /* Takes a request in REQ_READING with a copy of `message`; rpc is not yet decoded.
