@@ -1,8 +1,8 @@
 /* tests/fuzz/fuzz_link.c - another node's stream: bytes, and frames with broken bodies.
  *
  * Node 3 of a formed cluster is dead and this test speaks in its name. Input: a first
- * byte 0 sends what follows as it is on a stranger's link; otherwise it is the kind of a
- * frame whose flags are the next two bytes and whose body is the rest, with a right
+ * byte 0 sends what follows as it is on a stranger's link. Otherwise it is the kind of
+ * a frame whose flags are the next two bytes and whose body is the rest, with a right
  * head and checksum, on a link that has said HELLO. Kinds above the last one stand for
  * RAFT messages built from the bytes, so that their fields are reached at once.
  */

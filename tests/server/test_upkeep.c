@@ -1,4 +1,4 @@
-/* tests/server/test_upkeep.c - the pace of sweeping and scrubbing, and what is found. */
+/* tests/server/test_upkeep.c - the pace of sweeping and scrubbing, and findings. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
