@@ -19,7 +19,8 @@
 #include "server/command.h"
 #include "storage/state.h"
 
-/* A group's state machine: the state, and what it needs often enough to keep decoded. */
+/* A group's state machine: the state, and what of it is needed so often that it is kept
+ * decoded. */
 struct apply {
     struct state *st;    /* [borrowed] */
     bool has_slots;      /* The state has a ROW_OWNED row. */
@@ -31,10 +32,10 @@ struct apply {
 
 /* What came of an entry. */
 struct apply_result {
-    int code;       /* 0; KV_EBADREQUEST (not a number), KV_EOVERFLOW, KV_ENOTFOUND
-                             * (the group does not own the slot), KV_EEXIST (another map or
-                             * slots were there first), KV_ENOMEM (no room in `keep`): then
-                             * nothing was changed. */
+    /* 0, or why nothing was changed: KV_EBADREQUEST (not a number), KV_EOVERFLOW,
+     * KV_ENOTFOUND (the group does not own the slot), KV_EEXIST (another map or slots
+     * were there first), KV_ENOMEM (no room in `keep`). */
+    int code;
     uint64_t rev;   /* Of the entry; cas that did not swap: of the current value. */
     bool deleted;   /* del */
     bool swapped;   /* cas */

@@ -20,14 +20,14 @@ struct group; /* Opaque; starts with a magic number. */
 struct group_options {
     group_id id;
     raft_id self;               /* This node's replica number in the group. */
-    struct raft_config initial; /* Used when nothing is stored; no voters: wait. */
+    struct raft_config initial; /* When nothing is stored; no voters: wait. */
     uint32_t election_timeout_ms;
     uint32_t heartbeat_ms;
-    uint32_t log_window;        /* Applied entries kept for slow followers before the
-                                        * log is compacted; default 8192. */
-    size_t delta_bytes_max;     /* Of each delta; default 16 MiB over all groups. */
-    size_t tail_bytes_max;      /* Records in memory beyond what is needed. */
-    uint32_t checkpoint_ms_max; /* A non-empty delta is checkpointed after this. */
+    uint32_t log_window;    /* Entries behind a checkpoint that are kept for slow
+                                 * followers, at least half as many; default 8192. */
+    size_t delta_bytes_max; /* Of each of the two deltas; default 16 MiB. */
+    size_t tail_bytes_max;  /* Records in memory beyond what the disk still reads. */
+    uint32_t checkpoint_ms_max; /* A changed state is checkpointed after this. */
 };
 
 /* Loads what is stored, makes the core and the state, applies nothing yet.

@@ -1,4 +1,4 @@
-/* server/group_apply.c - committed entries into the state, results to their requests. */
+/* server/group_apply.c - committed entries into the state, results to requests. */
 #include "raft/record.h"
 #include "server/group_internal.h"
 

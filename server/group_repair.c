@@ -2,8 +2,8 @@
  *
  * An entry at or below the checkpoint is not needed to recover: the log is compacted
  * past it. One behind it makes the replica impaired (no votes, acks or leadership, no
- * quorum reads) until a peer supplies it, or a leader replaces it. No record is believed
- * that does not continue our own hash chain.
+ * quorum reads) until a peer supplies it, or a leader replaces it. No record is
+ * believed that does not continue our own hash chain.
  */
 #include "raft/record.h"
 #include "server/group_internal.h"

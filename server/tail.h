@@ -10,8 +10,8 @@
  *
  * Needs:    raft/record.h, raft/base.
  * Used by:  server/group*.c.
- * Threads:  loop thread; record bytes are read by the log lane between tail_handed_out()
- *           and tail_written().
+ * Threads:  loop thread; record bytes are read by the log lane between
+ *           tail_handed_out() and tail_written().
  */
 #ifndef KV_SERVER_TAIL_H
 #define KV_SERVER_TAIL_H

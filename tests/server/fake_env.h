@@ -8,7 +8,7 @@
  * To be included by one .c file of a test program.
  *
  * Needs:    server/node.h, tests/lib/mem_store.h, rpc/.
- * Used by:  tests/server/test_{disk,reply,request,group*}.c.
+ * Used by:  tests/server/test_group*.c, fake_cluster.h.
  * Threads:  one.
  */
 #ifndef KV_TESTS_SERVER_FAKE_ENV_H
@@ -116,22 +116,22 @@ static inline struct fake_node *fake_of(const struct node *n)
 
 /* ---- struct env_ops ---- */
 
-static uint64_t fake_now_ms(struct env *e)
+static inline uint64_t fake_now_ms(struct env *e)
 {
     return ((struct fake_node *)(void *)e)->world->now_ms;
 }
 
-static uint64_t fake_now_us(struct env *e)
+static inline uint64_t fake_now_us(struct env *e)
 {
     return fake_now_ms(e) * 1000;
 }
 
-static uint64_t fake_wall_ms(struct env *e)
+static inline uint64_t fake_wall_ms(struct env *e)
 {
     return 1700000000000u + fake_now_ms(e);
 }
 
-static uint64_t fake_random(struct env *e)
+static inline uint64_t fake_random(struct env *e)
 {
     struct fake_world *w = ((struct fake_node *)(void *)e)->world;
 
@@ -139,7 +139,7 @@ static uint64_t fake_random(struct env *e)
     return w->random >> 16;
 }
 
-static void fake_disk_submit(struct env *e, struct disk_job *job)
+static inline void fake_disk_submit(struct env *e, struct disk_job *job)
 {
     struct fake_node *f = (struct fake_node *)(void *)e;
     enum disk_lane lane = disk_job_lane(job->kind);
@@ -148,7 +148,7 @@ static void fake_disk_submit(struct env *e, struct disk_job *job)
     f->jobs[lane][f->jobs_count[lane]++] = job;
 }
 
-static void fake_log(struct env *e, enum log_level level, const char *line)
+static inline void fake_log(struct env *e, enum log_level level, const char *line)
 {
     struct fake_node *f = (struct fake_node *)(void *)e;
 
@@ -156,7 +156,7 @@ static void fake_log(struct env *e, enum log_level level, const char *line)
     (void)snprintf(f->last_log, sizeof f->last_log, "%s", line);
 }
 
-static void fake_halt(struct env *e, int code, const char *why)
+static inline void fake_halt(struct env *e, int code, const char *why)
 {
     struct fake_node *f = (struct fake_node *)(void *)e;
 
@@ -310,7 +310,7 @@ struct buf *conn_reply_begin(struct node *n, const struct request *req)
     return &f->out;
 }
 
-static void fake_copy_text(char *out, size_t room, struct kv_bytes from)
+static inline void fake_copy_text(char *out, size_t room, struct kv_bytes from)
 {
     size_t len = KV_MIN(room - 1, from.len);
 
@@ -363,7 +363,7 @@ void conn_reply_end(struct node *n, const struct request *req, int code)
 
 /* ---- the world ---- */
 
-static void fake_node_start(struct fake_world *w, uint32_t id)
+static inline void fake_node_start(struct fake_world *w, uint32_t id)
 {
     struct fake_node *f = &w->nodes[id];
     struct node *n = kv_mem_zalloc(sizeof *n);
@@ -404,7 +404,7 @@ static void fake_node_start(struct fake_world *w, uint32_t id)
     n->groups[w->group_id] = f->group;
 }
 
-static void fake_node_free(struct fake_node *f)
+static inline void fake_node_free(struct fake_node *f)
 {
     struct node *n = f->node;
 
@@ -424,7 +424,7 @@ static void fake_node_free(struct fake_node *f)
     f->group = NULL;
 }
 
-static struct fake_world *fake_world_new(uint32_t nodes_count)
+static inline struct fake_world *fake_world_new(uint32_t nodes_count)
 {
     struct fake_world *w = kv_mem_zalloc(sizeof *w);
 
@@ -450,14 +450,14 @@ static struct fake_world *fake_world_new(uint32_t nodes_count)
     return w;
 }
 
-static void fake_world_start(struct fake_world *w)
+static inline void fake_world_start(struct fake_world *w)
 {
     for (uint32_t id = 1; id <= w->nodes_count; id++) {
         fake_node_start(w, id);
     }
 }
 
-static void fake_msg_free(struct fake_msg *m)
+static inline void fake_msg_free(struct fake_msg *m)
 {
     kv_mem_free(m->entries);
     kv_mem_free(m->records);
@@ -467,13 +467,13 @@ static void fake_msg_free(struct fake_msg *m)
 
 /* ---- turns ---- */
 
-static void fake_turn_begin(struct fake_node *f)
+static inline void fake_turn_begin(struct fake_node *f)
 {
     f->node->now_ms = f->world->now_ms;
 }
 
 /* Ends a turn of one node, until it is quiet. */
-static void fake_turn_end(struct fake_node *f)
+static inline void fake_turn_end(struct fake_node *f)
 {
     uint32_t rounds = 0;
 
@@ -487,7 +487,7 @@ static void fake_turn_end(struct fake_node *f)
 }
 
 /* Runs the oldest job of a lane. False when there is none. */
-static bool fake_run_job(struct fake_node *f, enum disk_lane lane)
+static inline bool fake_run_job(struct fake_node *f, enum disk_lane lane)
 {
     struct disk_job *job;
 
@@ -505,7 +505,7 @@ static bool fake_run_job(struct fake_node *f, enum disk_lane lane)
     return true;
 }
 
-static bool fake_run_jobs(struct fake_node *f)
+static inline bool fake_run_jobs(struct fake_node *f)
 {
     bool any = false;
 
@@ -519,7 +519,7 @@ static bool fake_run_jobs(struct fake_node *f)
 }
 
 /* Delivers the oldest message. False when there is none. */
-static bool fake_deliver(struct fake_world *w)
+static inline bool fake_deliver(struct fake_world *w)
 {
     struct fake_msg *m = w->head;
     struct fake_node *to;
@@ -545,7 +545,7 @@ static bool fake_deliver(struct fake_world *w)
 }
 
 /* Everything that can happen without time passing. */
-static void fake_settle(struct fake_world *w)
+static inline void fake_settle(struct fake_world *w)
 {
     bool any = true;
     uint32_t rounds = 0;
@@ -568,7 +568,7 @@ static void fake_settle(struct fake_world *w)
 }
 
 /* Lets time pass in steps of 5 ms, with everything that follows. */
-static void fake_pass_ms(struct fake_world *w, uint64_t ms)
+static inline void fake_pass_ms(struct fake_world *w, uint64_t ms)
 {
     uint64_t end = w->now_ms + ms;
 
@@ -598,7 +598,7 @@ static void fake_pass_ms(struct fake_world *w, uint64_t ms)
 }
 
 /* The node whose group leads; NULL when none or several do. */
-static struct fake_node *fake_leader(struct fake_world *w)
+static inline struct fake_node *fake_leader(struct fake_world *w)
 {
     struct fake_node *found = NULL;
 
@@ -615,7 +615,7 @@ static struct fake_node *fake_leader(struct fake_world *w)
     return found;
 }
 
-static struct fake_node *fake_elect(struct fake_world *w)
+static inline struct fake_node *fake_elect(struct fake_world *w)
 {
     for (int i = 0; i < 100 && fake_leader(w) == NULL; i++) {
         fake_pass_ms(w, 50);
@@ -627,7 +627,7 @@ static struct fake_node *fake_elect(struct fake_world *w)
 }
 
 /* The process dies: jobs that did not run never happen. */
-static void fake_crash(struct fake_node *f)
+static inline void fake_crash(struct fake_node *f)
 {
     struct fake_world *w = f->world;
 
@@ -652,13 +652,13 @@ static void fake_crash(struct fake_node *f)
     fake_node_free(f);
 }
 
-static void fake_restart(struct fake_world *w, uint32_t id)
+static inline void fake_restart(struct fake_world *w, uint32_t id)
 {
     assert_int_equal(mem_store_reopen(w->nodes[id].mem), 0);
     fake_node_start(w, id);
 }
 
-static void fake_world_free(struct fake_world *w)
+static inline void fake_world_free(struct fake_world *w)
 {
     for (uint32_t id = 1; id <= w->nodes_count; id++) {
         if (w->nodes[id].node != NULL) {
@@ -679,8 +679,8 @@ static void fake_world_free(struct fake_world *w)
 /* ---- requests ---- */
 
 /* A request in REQ_READING, as the node hands it to the group. */
-static struct request *fake_request(struct fake_node *f, enum rpc_method method,
-                                    const char *key, const char *value)
+static inline struct request *fake_request(struct fake_node *f, enum rpc_method method,
+                                           const char *key, const char *value)
 {
     struct fake_world *w = f->world;
     struct request *req;
@@ -710,13 +710,13 @@ static struct request *fake_request(struct fake_node *f, enum rpc_method method,
     return req;
 }
 
-static struct fake_reply *fake_reply_of(struct fake_world *w, uint64_t ticket)
+static inline struct fake_reply *fake_reply_of(struct fake_world *w, uint64_t ticket)
 {
     return &w->replies[ticket % FAKE_TICKETS_MAX];
 }
 
 /* Submits and ends the turn; returns the ticket. */
-static uint64_t fake_submit(struct fake_node *f, struct request *req)
+static inline uint64_t fake_submit(struct fake_node *f, struct request *req)
 {
     uint64_t ticket = req->conn;
 

@@ -1,4 +1,4 @@
-/* tests/server/test_command.c - payloads: what goes in comes out, the rest is refused. */
+/* tests/server/test_command.c - payloads come back whole, or are refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* tests/server/test_group.c - one group alone: proposals, durability, reads, results. */
+/* tests/server/test_group.c - one group alone: durability, reads, results, limits. */
 #include "tests/server/fake_env.h"
 
 static int setup(void **state)

@@ -1,0 +1,224 @@
+/* tests/server/test_group_repair.c - damaged entries and rows. */
+#include "tests/server/fake_cluster.h"
+
+static void a_damaged_entry_is_fetched_from_a_peer(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *victim;
+    struct kv_bytes record;
+    struct raft_status status;
+    struct raft_entry entry, before;
+    uint8_t other[512];
+    raft_index index;
+    uint32_t id;
+
+    for (int i = 0; i < 20; i++) {
+        fake_put_ok(fake_leader(w), "a", "1");
+    }
+    fake_pass_ms(w, 200);
+    victim = follower_of(w, fake_leader(w));
+    id = id_of(victim);
+    index = group_state_meta(victim->group)->applied.pos.index - 5;
+    fake_crash(victim);
+    assert_true(mem_store_flip_entry(w->nodes[id].mem, FAKE_GROUP, index, 500));
+    fake_restart(w, id);
+    fake_pass_ms(w, 300);
+    group_raft_status(victim->group, &status);
+    assert_true(status.impaired);
+    assert_true(group_state_meta(victim->group)->applied.pos.index < index);
+    assert_int_equal(victim->fetch_index, index);
+
+    /* Not believed: the record of another index, and another record of this one. */
+    assert_int_equal(group_records(fake_leader(w)->group, index, 1, &record), 1);
+    fake_turn_begin(victim);
+    group_on_fetched(victim->group, index, record);
+    assert_int_equal(group_records(fake_leader(w)->group, index - 1, 1, &record), 1);
+    assert_int_equal(raft_record_decode(record, &entry), 0);
+    entry.time_ms++;
+    raft_record_encode(&entry, other); /* With a right checksum. */
+    group_on_fetched(victim->group, index, kv_bytes(other, record.len));
+    assert_int_equal(group_records(fake_leader(w)->group, index - 2, 1, &record), 1);
+    assert_int_equal(raft_record_decode(record, &before), 0);
+    entry.hash = raft_entry_hash(before.hash, &entry);
+    raft_record_encode(&entry, other); /* And a right chain to its predecessor. */
+    group_on_fetched(victim->group, index,
+                     kv_bytes(other, raft_record_bytes(entry.payload.len)));
+    fake_turn_end(victim);
+    fake_settle(w);
+    group_raft_status(victim->group, &status);
+    assert_true(status.impaired);
+
+    assert_int_equal(group_records(fake_leader(w)->group, index - 1, 1, &record), 1);
+    fake_turn_begin(victim);
+    group_on_fetched(victim->group, index, record);
+    fake_turn_end(victim);
+    fake_settle(w);
+    group_raft_status(victim->group, &status);
+    assert_false(status.impaired);
+    assert_converged(w);
+}
+
+/* An entry that a leader replaces need not be repaired. */
+static void a_damaged_entry_that_is_overwritten_is_forgotten(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *old = fake_leader(w);
+    uint32_t id = id_of(old);
+    struct raft_status status;
+
+    w->dropped_from = id;
+    for (int i = 0; i < 3; i++) {
+        (void)fake_put(old, "a", "lost");
+        fake_settle(w);
+    }
+    group_raft_status(old->group, &status);
+    fake_crash(old);
+    assert_true(
+        mem_store_flip_entry(w->nodes[id].mem, FAKE_GROUP, status.last.index - 1, 9));
+    (void)fake_elect(w);
+    for (int i = 0; i < 10; i++) {
+        fake_put_ok(fake_leader(w), "b", "2");
+    }
+    fake_restart(w, id);
+    group_raft_status(old->group, &status);
+    assert_true(status.impaired);
+    w->dropped_from = 0;
+    send_entries(fake_leader(w), old, status.last.index - 3, 4, status.last.index - 3);
+    group_raft_status(old->group, &status);
+    assert_true(status.impaired); /* Until the new entries are durable. */
+    fake_pass_ms(w, 1000);
+
+    group_raft_status(old->group, &status);
+    assert_false(status.impaired);
+    assert_converged(w);
+}
+
+/* A leader that finds a damaged entry while it serves a slow follower steps down. */
+static void a_damaged_entry_is_found_when_it_is_sent(void **state)
+{
+    struct fake_world *w = fake_world_new(3);
+    struct fake_node *leader;
+    struct fake_node *away;
+    struct raft_status status;
+    raft_index index;
+    uint32_t id;
+
+    (void)state;
+    w->options.tail_bytes_max = 2048;
+    fake_world_start(w);
+    leader = fake_elect(w);
+    away = follower_of(w, leader);
+    id = id_of(away);
+    fake_crash(away);
+    for (int i = 0; i < 200; i++) {
+        fake_put_ok(fake_leader(w), "a", "1");
+    }
+    index = group_state_meta(leader->group)->applied.pos.index - 150;
+    assert_true(mem_store_flip_entry(leader->mem, FAKE_GROUP, index, 99));
+    fake_restart(w, id);
+    fake_pass_ms(w, 500);
+
+    /* Nothing of it is checkpointed: it asks the others for the entry. */
+    group_raft_status(leader->group, &status);
+    assert_true(status.impaired);
+    assert_int_equal(leader->fetch_index, index);
+    assert_true(leader->fetch_hash != 0);
+    assert_ptr_not_equal(fake_leader(w), leader);
+    fake_world_free(w);
+}
+
+static void damage_behind_the_checkpoint_is_compacted_away(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *leader = fake_leader(w);
+    struct store_damage damage = {.group = FAKE_GROUP};
+    struct raft_status status;
+
+    for (int i = 0; i < 20; i++) {
+        fake_put_ok(leader, "a", "1");
+    }
+    fake_pass_ms(w, 3000);
+    damage.index = group_state_meta(leader->group)->applied.pos.index - 5;
+    fake_turn_begin(leader);
+    group_on_damage(leader->group, &damage);
+    fake_turn_end(leader);
+    fake_settle(w);
+
+    group_raft_status(leader->group, &status);
+    assert_false(status.impaired);
+    assert_true(status.base.pos.index >= damage.index);
+    fake_put_ok(fake_leader(w), "b", "1");
+    assert_converged(w);
+}
+
+static void a_start_survives_damage_behind_the_checkpoint(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *leader = fake_leader(w);
+    uint32_t id = id_of(leader);
+    struct raft_status status;
+    raft_index index;
+
+    for (int i = 0; i < 20; i++) {
+        fake_put_ok(leader, "a", "1");
+    }
+    fake_pass_ms(w, 3000);
+    index = group_state_meta(leader->group)->applied.pos.index;
+    fake_put_ok(leader, "b", "1");
+    fake_crash(leader);
+    assert_true(mem_store_flip_entry(w->nodes[id].mem, FAKE_GROUP, index - 3, 99));
+    fake_restart(w, id);
+    fake_pass_ms(w, 1000);
+
+    group_raft_status(w->nodes[id].group, &status);
+    assert_false(status.impaired);
+    assert_int_equal(status.base.pos.index, index);
+    fake_put_ok(fake_leader(w), "c", "1");
+    assert_converged(w);
+    fake_crash(&w->nodes[id]);
+    fake_restart(w, id); /* It is compacted on the disk as well. */
+    assert_converged(w);
+}
+
+static void a_damaged_row_stops_the_replica_and_the_others_go_on(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *old = fake_leader(w);
+    uint32_t old_id = id_of(old);
+    uint64_t get;
+
+    fake_put_ok(old, "a", "1");
+    fake_pass_ms(w, 3000); /* Checkpointed, out of the delta. */
+    assert_true(
+        mem_store_flip_row(old->mem, FAKE_GROUP, ROW_KV, kv_bytes_str("a"), 77));
+    get = fake_get(old, "a");
+    fake_settle(w);
+
+    assert_int_equal(fake_reply_of(w, get)->error, KV_EDAMAGED);
+    assert_int_equal(group_halted(old->group), KV_EDAMAGED);
+    assert_false(group_is_leader(old->group));
+    fake_pass_ms(w, 1000);
+    assert_non_null(fake_leader(w));
+    assert_int_not_equal(id_of(fake_leader(w)), old_id);
+    fake_get_is(fake_leader(w), "a", "1");
+    get = fake_get(old, "a");
+    assert_int_equal(old->rerouted.count, 1);
+}
+
+int main(int argc, char **argv)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(a_damaged_entry_is_fetched_from_a_peer),
+        CASE(a_damaged_entry_that_is_overwritten_is_forgotten),
+        cmocka_unit_test(a_damaged_entry_is_found_when_it_is_sent),
+        CASE(damage_behind_the_checkpoint_is_compacted_away),
+        CASE(a_start_survives_damage_behind_the_checkpoint),
+        CASE(a_damaged_row_stops_the_replica_and_the_others_go_on),
+    };
+
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
+    return cmocka_run_group_tests_name("server/group_repair", tests, NULL, NULL);
+}
