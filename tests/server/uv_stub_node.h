@@ -232,13 +232,13 @@ static void edge_open(struct edge *edge, uint32_t max_connections, uint32_t slow
     uv_env_attach(&edge->e, (struct node *)&stub);
 }
 
-static void edge_close(struct edge *edge)
+static inline void edge_close(struct edge *edge)
 {
     uv_env_close(&edge->e);
 }
 
 /* Lets the loop do what it can, for at least `ms`. */
-static void edge_spin(struct edge *edge, unsigned ms)
+static inline void edge_spin(struct edge *edge, unsigned ms)
 {
     uint64_t end = uv_hrtime() + (uint64_t)ms * 1000000;
 
