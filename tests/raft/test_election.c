@@ -141,6 +141,26 @@ static void only_voters_may_campaign(void **state)
     raft_cluster_free(c);
 }
 
+/* B20, B24: strangers' votes are not even kept. */
+static void votes_of_strangers_are_nothing(void **state)
+{
+    struct raft_cluster *c = cluster_of(3);
+
+    (void)state;
+    time_out(c, 1);
+    for (raft_id from = 10; from < 200; from++) {
+        struct raft_msg m = {.type = RAFT_MSG_PRE_VOTE_REPLY,
+                             .from = from,
+                             .to = 1,
+                             .term = 1,
+                             .granted = true};
+
+        assert_int_equal(send_msg(c, &m), 0);
+    }
+    assert_int_equal(c->nodes[1].role, RAFT_PRE_CANDIDATE);
+    raft_cluster_free(c);
+}
+
 /* The longest a leader rules without its quorum is one election timeout. */
 static void leader_without_quorum_ends_in_one_timeout(void **state)
 {
@@ -207,6 +227,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(hint_shortens_the_wait_to_half_a_heartbeat),
         cmocka_unit_test(hint_about_a_follower_restarts_its_pipeline),
         cmocka_unit_test(only_voters_may_campaign),
+        cmocka_unit_test(votes_of_strangers_are_nothing),
         cmocka_unit_test(leader_without_quorum_ends_in_one_timeout),
         cmocka_unit_test(leader_with_quorum_stays),
         cmocka_unit_test(impaired_candidate_gives_up),
