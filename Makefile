@@ -283,10 +283,10 @@ in_mode = $(if $(filter release debug,$(MODE)),$(1),$(1)-$(MODE))
 tests: $(TEST_BIN) ## build the test programs without running them
 
 unit: $(UNIT_BIN) ## run unit tests; T=folder or T=folder/file, C=case
-	@$(RUNG) -n $(call in_mode,unit) -t 300 $(UNIT_BIN)
+	@$(RUNG) -n $(call in_mode,unit) -t $(if $(filter release debug,$(MODE)),300,900) $(UNIT_BIN)
 
 scenario: $(SCENARIO_BIN) ## run the scenario files
-	@$(RUNG) -n $(call in_mode,scenario) -t 300 $(SCENARIO_BIN)
+	@$(RUNG) -n $(call in_mode,scenario) -t $(if $(filter release debug,$(MODE)),300,900) $(SCENARIO_BIN)
 
 rewrite: $(SCENARIO_BIN) ## rewrite the expected output in scenario files; explain each change
 	@for t in $(SCENARIO_BIN); do KV_REWRITE=1 $$t || exit 1; done; git diff --stat -- tests
