@@ -54,7 +54,7 @@ const struct config_key config_keys[CONFIG_KEYS_COUNT] = {
     {"memory-bytes", CONFIG_SIZE, AT(node.memory_bytes_max), 16 * 1024 * 1024,
      1024 * GIB, "N", "budget over requests, buffers and queues; default 256M"},
     {"delta-bytes", CONFIG_SIZE, AT(node.delta_bytes_max), 64 * 1024, 16 * GIB, "N",
-     "applied changes of a group in memory before a checkpoint; default 2M"},
+     "applied changes of a group in memory before a checkpoint; default 16M"},
     {"checkpoint-ms", CONFIG_U32, AT(node.checkpoint_ms_max), 10, 3600000, "MS",
      "and at least this often; default 2000"},
     {"scrub-bytes-per-s", CONFIG_U64, AT(node.scrub_bytes_per_s), 0, 16 * GIB, "N",
