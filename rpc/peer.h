@@ -149,7 +149,7 @@ struct peer_fetch {
     uint64_t id;
     uint32_t group;
     raft_index index;
-    uint64_t hash;          /* FETCH_ENTRY: chain hash of the wanted entry. */
+    uint64_t hash;          /* FETCH_ENTRY: of the wanted entry; 0: not known. */
     bool found;             /* Reply. */
     struct kv_bytes record; /* Reply, found. Not verified here. */
 };

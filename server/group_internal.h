@@ -75,9 +75,11 @@ enum group_install_phase {
     GROUP_INSTALL_CLEARING,   /* The state lane clears the mark. */
 };
 
-/* A damaged entry. index 0: none. */
+/* Damaged entries. index 0: none. Neighbours are often damaged together: they are
+ * repaired from the last one down, because an entry is known by what follows it. */
 struct group_damage {
-    raft_index index;
+    raft_index index;        /* The first one. */
+    raft_index wanted;       /* The one that is being fetched or repaired. */
     bool told;               /* The core knows that it is impaired. */
     bool repairing;          /* The repair job is under way. */
     uint64_t fetch_ms;       /* When peers are asked (again). */

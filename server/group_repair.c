@@ -121,7 +121,7 @@ static void repair_start(struct group *g, struct kv_bytes record)
     g->damage.record = copy;
     g->damage.repairing = true;
     *job = (struct disk_job){.kind = DISK_REPAIR, .group = g->id};
-    job->u.repair.index = g->damage.index;
+    job->u.repair.index = g->damage.wanted;
     job->u.repair.record = kv_bytes(copy, record.len);
     disk_submit(g->node->disk, job);
 }
@@ -130,7 +130,7 @@ void group_on_fetched(struct group *g, raft_index index, struct kv_bytes record)
 {
     struct raft_entry entry;
 
-    if (g->halted != 0 || g->damage.index != index || index == 0 ||
+    if (g->halted != 0 || g->damage.index == 0 || g->damage.wanted != index ||
         g->damage.repairing || g->damage.overwritten_by != 0) {
         return;
     }
@@ -190,7 +190,7 @@ void group_repair_job(struct group *g, struct disk_job *job)
     kv_mem_free(g->damage.record);
     g->damage.record = NULL;
     g->damage.repairing = false;
-    if (job->result == 0 && index == g->damage.index) {
+    if (job->result == 0) {
         damage_over(g);
         return;
     }
@@ -206,18 +206,28 @@ void group_repair_overwritten(struct group *g, raft_index first, uint64_t write)
     }
 }
 
+/* The last entry of the stretch of damaged ones that begins at `index`. */
+static raft_index damaged_end(struct group *g, raft_index index)
+{
+    while (index < g->last.index && group_repair_scan(g, index + 1, index + 1) != 0) {
+        index++;
+    }
+    return index;
+}
+
 /* Asks the others, or takes it from our own memory. */
 static void fetch(struct group *g)
 {
-    raft_index index = g->damage.index;
+    raft_index index = damaged_end(g, g->damage.index);
     struct raft_meta meta;
 
+    g->damage.wanted = index;
     if (tail_has(&g->tail, index)) {
         repair_start(g, tail_get(&g->tail, index));
         return;
     }
     if (raft_meta_get(g->raft, index, &meta) != 0) {
-        meta.hash = 0; /* Not known: the answer must fit to its neighbours. */
+        meta.hash = 0; /* Not known: what comes must fit to its neighbours. */
     }
     peers_fetch_entry(g->node, g, index, meta.hash);
 }

@@ -175,7 +175,8 @@ void router_submit(struct node *n, struct request *req);
 /* Sends a raft message to the node of msg->to; entries are fetched with
  * group_records(). Cannot fail: what cannot be sent is lost, as on any network. */
 void peers_send_raft(struct node *n, struct group *g, const struct raft_msg *msg);
-/* Asks the nodes of a group's other replicas for a damaged entry. */
+/* Asks the nodes of a group's other replicas for a damaged entry; hash 0: not known,
+ * any entry at that index will be looked at. */
 void peers_fetch_entry(struct node *n, struct group *g, raft_index index,
                        uint64_t hash);
 /* Records (begin, begin + count] of a group for a message, from the tail or the log:

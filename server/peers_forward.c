@@ -198,7 +198,7 @@ static bool fetch_find(struct node *n, const struct peer_fetch *fetch,
     if (g == NULL || fetch->index == 0 ||
         group_records(g, fetch->index - 1, 1, &record) != 1 ||
         raft_record_decode(record, &entry) != 0 || entry.pos.index != fetch->index ||
-        entry.hash != fetch->hash) {
+        (fetch->hash != 0 && entry.hash != fetch->hash)) {
         return false;
     }
     *out = record;

@@ -205,11 +205,66 @@ static void a_damaged_row_stops_the_replica_and_the_others_go_on(void **state)
     assert_int_equal(old->rerouted.count, 1);
 }
 
+/* Answers a node's newest question as its peers would. */
+static bool answer_fetch(struct fake_world *w, struct fake_node *victim)
+{
+    struct kv_bytes record;
+    struct raft_entry entry;
+
+    if (victim->fetch_index == 0 ||
+        group_records(fake_leader(w)->group, victim->fetch_index - 1, 1, &record) !=
+            1 ||
+        raft_record_decode(record, &entry) != 0 ||
+        (victim->fetch_hash != 0 && victim->fetch_hash != entry.hash)) {
+        return false;
+    }
+    fake_turn_begin(victim);
+    group_on_fetched(victim->group, victim->fetch_index, record);
+    victim->fetch_index = 0;
+    fake_turn_end(victim);
+    fake_settle(w);
+    return true;
+}
+
+/* A damaged page takes neighbours along, up to the end of the log. */
+static void neighbours_that_are_damaged_together_are_repaired(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *victim;
+    struct raft_status status;
+    raft_index last;
+    uint32_t id;
+
+    for (int i = 0; i < 30; i++) {
+        fake_put_ok(fake_leader(w), "a", "1");
+    }
+    fake_pass_ms(w, 200);
+    victim = follower_of(w, fake_leader(w));
+    id = id_of(victim);
+    last = group_state_meta(victim->group)->applied.pos.index;
+    fake_crash(victim);
+    for (raft_index i = last - 20; i < last - 10; i++) {
+        assert_true(mem_store_flip_entry(w->nodes[id].mem, FAKE_GROUP, i, 99));
+    }
+    for (raft_index i = last - 3; i <= last; i++) {
+        assert_true(mem_store_flip_entry(w->nodes[id].mem, FAKE_GROUP, i, 77));
+    }
+    fake_restart(w, id);
+    for (int i = 0; i < 60; i++) {
+        fake_pass_ms(w, 100);
+        (void)answer_fetch(w, victim);
+    }
+    group_raft_status(victim->group, &status);
+    assert_false(status.impaired);
+    assert_converged(w);
+}
+
 int main(int argc, char **argv)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(a_damaged_entry_is_fetched_from_a_peer),
+        CASE(neighbours_that_are_damaged_together_are_repaired),
         CASE(a_damaged_entry_that_is_overwritten_is_forgotten),
         cmocka_unit_test(a_damaged_entry_is_found_when_it_is_sent),
         CASE(damage_behind_the_checkpoint_is_compacted_away),
