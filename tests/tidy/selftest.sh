@@ -66,7 +66,7 @@ plant_object() {
   say $? "$1: $5"
 }
 
-echo "1..51"
+echo "1..53"
 fresh
 touch "$work/tree/raft/README.md" "$work/tree/tests/README.md"
 plant includes raft/zz.c '#include "storage/store.h"\n' 'may not include' 'the core looks up to storage'
@@ -121,10 +121,12 @@ spare size raft/zz.c "void f(void)\n{\n$(seq 70 | sed 's/.*/    x();/')\n}\n" 'a
 plant head raft/zz.h '/* raft/zy.h - copied */\n#ifndef KV_RAFT_ZZ_H\n' 'begin with' 'another path in the first line'
 plant head raft/zz.h '/* raft/zz.h - x */\n#ifndef ZZ_H\n' 'guard' 'another guard'
 plant readmes raft/zz.c 'int x;\n' '(README|is not in)' 'a file that its README does not list'
+plant paths raft/zz/README.md 'see `raft/nothing.c`\n' 'does not exist' 'a README that names a file that is gone'
+spare paths raft/zz/README.md 'see `raft/raft.h`, `raft/zz/README.md` and `tests/zz_<file>.c`\n' 'paths that exist, and patterns'
 plant mirror rpc/zz.c 'int x;\n' 'has no tests/rpc/test_zz.c' 'a source without a test'
 plant scripts scripts/zz.sh '#!/bin/bash\n# something\nif\n' '(executable|parse|say)' 'a script without its name'
 mkdir -p "$work/tree/tests/zz"
 tidy readmes | grep -q '^tests/zz:'
 say $? "readmes: a test folder that tests/README.md does not list"
-[ $n -eq 51 ] || echo "# planned 51, did $n"
+[ $n -eq 53 ] || echo "# planned 53, did $n"
 exit $failed

@@ -181,6 +181,15 @@ check_readmes() { # the README.md of each folder lists its files
   done
 }
 
+check_paths() { # files that a README.md or docs/ names exist
+  find . -name README.md -not -path './build/*' -o -path './docs/*.md' | sed 's|^\./||' | sort |
+    xargs -r grep -noE '`[a-z]+(/[A-Za-z0-9_.-]+)+\.(c|h|sh|md|py|js|tsv|awk)`' /dev/null |
+    while IFS=: read -r file line path; do
+      path=${path//\`/}
+      [[ $path == build/* ]] || [ -e "$path" ] || [ -e "$(dirname "$file")/$path" ] || echo "$file:$line: $path does not exist"
+    done
+}
+
 check_mirror() { # each source has a test of its name or a line in tests/README.md
   local f folder stem
   while read -r f; do
@@ -207,7 +216,7 @@ check_scripts() { # scripts are executable, say what they are, and pass bash -n
   done
 }
 
-all="includes purity base memory banned text size head globals readmes mirror scripts"
+all="includes purity base memory banned text size head globals readmes paths mirror scripts"
 if [ "${1:-}" = -l ]; then
   echo "$all"
   exit 0
