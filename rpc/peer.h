@@ -11,6 +11,8 @@
  *  12  u32  CRC32C of header (this field as 0) and body
  *  16  u64  cluster id
  *
+ * Flags mean something in HELLO and FORWARD only: server/peers_parts.h.
+ *
  * Bodies, by kind:
  *   HELLO              [host, client_port, peer_port, http_port, zone, features]
  *   RAFT               [message...], message: [group, type, from, to, term, fields...]

@@ -76,9 +76,9 @@ bool admin_checks(const struct node *n, struct admin_check out[ADMIN_CHECKS])
     bool all = true;
     uint32_t i;
 
-    check_set(&out[0], "formed", n->phase != NODE_FORMING, "waiting %s",
+    check_set(&out[0], "formed", n->phase != NODE_FORMING, "waiting: %s",
               n->waiting_for);
-    check_set(&out[1], "map", n->map_known, "waiting for %s", n->waiting_for);
+    check_set(&out[1], "map", n->map_known, "waiting: %s", n->waiting_for);
     check_set(&out[2], "groups", n->phase != NODE_FORMING && leaderless == 0,
               "%u groups without a known leader, the first is %u", leaderless, first);
     check_set(

@@ -161,8 +161,9 @@ int node_new(const struct node_config *c, struct env *env, struct store *store,
         rc = parts_new(n);
     }
     if (rc == 0) {
-        snprintf(error_text, error_bytes, "the stored groups cannot be opened");
         rc = meta_start(n);
+        snprintf(error_text, error_bytes, "the stored groups cannot be opened: %s",
+                 kv_err_text(rc));
     }
     if (rc != 0) {
         node_free(n);

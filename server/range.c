@@ -412,7 +412,7 @@ void range_submit(struct node *n, struct request *req)
     struct range *g;
 
     if (!n->map_known) {
-        reply_error(req, KV_ENOLEADER, "the cluster has no map yet: waiting %s",
+        reply_error(req, KV_ENOLEADER, "the cluster has no map yet; waiting: %s",
                     n->waiting_for);
         return;
     }

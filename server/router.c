@@ -14,6 +14,7 @@ enum {
     ROUTER_NO_GROUP = KV_GROUPS_MAX,
     ROUTER_WAITING_MAX = 8192, /* Per group; more get BUSY. */
     ROUTER_FORWARD_SWEEP_MS = 50,
+    ROUTER_ADDRESS_BYTES = KV_HOST_BYTES_MAX + 10,
     ROUTER_ANSWER_MS = 50, /* Left for the other node's answer to come back. */
 };
 
@@ -145,15 +146,24 @@ static void back_off(struct node *n, struct request *req)
 
 /* ---- answers of the router's own ---- */
 
+/* The address that clients are sent to: "host:port", "[v6]:port". */
+static void client_address(const struct map_node *m, char *out, size_t out_bytes)
+{
+    snprintf(out, out_bytes, strchr(m->host, ':') == NULL ? "%s:%u" : "[%s]:%u",
+             m->host, m->client_port);
+}
+
 static void answer_not_leader(struct node *n, struct request *req, uint32_t leader)
 {
     const struct map_node *m = map_node_find(&n->map, leader);
+    char address[ROUTER_ADDRESS_BYTES];
 
     if (m == NULL) {
         reply_error(req, KV_ENOLEADER, "group %u: no leader is known here; try again",
                     req->group);
     } else {
-        reply_error(req, KV_ENOTLEADER, "%s:%u", m->host, m->client_port);
+        client_address(m, address, sizeof(address));
+        reply_error(req, KV_ENOTLEADER, "%s", address);
     }
 }
 
@@ -161,7 +171,7 @@ static void answer_not_leader(struct node *n, struct request *req, uint32_t lead
 static void answer_late(struct node *n, struct request *req, uint32_t list)
 {
     if (list == ROUTER_NO_GROUP) {
-        reply_error(req, KV_ENOLEADER, "the cluster has no map yet: waiting %s",
+        reply_error(req, KV_ENOLEADER, "the cluster has no map yet; waiting: %s",
                     n->waiting_for);
     } else if (router_leader(n, list) == 0) {
         reply_error(
@@ -380,15 +390,13 @@ static int tail_code(struct kv_bytes tail, struct kv_bytes *out_text)
 /* NOT_LEADER carries the leader's client address: the node that has it, 0 if none. */
 static uint32_t node_of_address(const struct node *n, struct kv_bytes text)
 {
-    char address[KV_HOST_BYTES_MAX + 8];
+    char address[ROUTER_ADDRESS_BYTES];
     uint32_t i;
 
     for (i = 0; i < n->map.nodes_count; i++) {
-        const struct map_node *m = &n->map.nodes[i];
-
-        (void)snprintf(address, sizeof(address), "%s:%u", m->host, m->client_port);
+        client_address(&n->map.nodes[i], address, sizeof(address));
         if (kv_bytes_equal(text, kv_bytes_str(address))) {
-            return m->id;
+            return n->map.nodes[i].id;
         }
     }
     return 0;
