@@ -304,7 +304,7 @@ void group_tick(struct group *g)
     if (now_ms >= g->raft_deadline_ms) {
         g->propose_blocked = false;
         (void)group_feed_kind(g, RAFT_EV_TICK);
-        if (g->queued.head != NULL || (group_leads(g) && !g->apply.has_slots)) {
+        if (g->queued.head != NULL || group_wants_slots(g)) {
             group_wake(g);
         }
     }

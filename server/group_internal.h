@@ -204,6 +204,11 @@ static inline bool group_leads(const struct group *g)
 {
     return g->halted == 0 && g->role == RAFT_LEADER;
 }
+/* A data group's leader that has yet to tell the group which slots are its own. */
+static inline bool group_wants_slots(const struct group *g)
+{
+    return group_leads(g) && g->id != NODE_META_GROUP && !g->apply.has_slots;
+}
 
 /* ---- group_feed.c ---- */
 

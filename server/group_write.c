@@ -383,7 +383,7 @@ void group_write_flush(struct group *g)
         group_reroute_list(g, &g->queued, g->handing_over);
         return;
     }
-    if (g->id != NODE_META_GROUP && !g->apply.has_slots) {
+    if (group_wants_slots(g)) {
         propose_slots(g);
         return; /* Requests wait until it is applied. */
     }
