@@ -84,7 +84,6 @@ LIBS_msgpack := $(call pkg,--libs,msgpack-c msgpack,-lmsgpackc)
 LIBS_lmdb    := $(call pkg,--libs,lmdb,-llmdb)
 LIBS_inih    := $(call pkg,--libs,inih,-linih)
 LIBS_jansson := $(call pkg,--libs,jansson,-ljansson)
-LIBS_edit    := $(call pkg,--libs,libedit,-ledit)
 LIBS_cmocka  := $(call pkg,--libs,cmocka,-lcmocka)
 CFLAGS_pkg   := $(sort $(call pkg,--cflags,libuv,) $(call pkg,--cflags,msgpack-c msgpack,) \
   $(call pkg,--cflags,lmdb,) $(call pkg,--cflags,jansson,))
@@ -138,7 +137,7 @@ LIBTEST    := $(O)/libtest.a
 LIBKV      := $(O)/libkv.a
 LIBKV_SO   := $(O)/libkv.so
 HOUSE      := $(LIBSERVER) $(LIBSTORAGE) $(LIBRPC) $(LIBRAFT) $(LIBBASE)
-HOUSE_LIBS := $(LIBS_lmdb) $(LIBS_msgpack) $(LIBS_uv) $(LIBS_inih) $(LIBS_jansson) \
+HOUSE_LIBS := $(LIBS_lmdb) $(LIBS_msgpack) $(LIBS_uv) $(LIBS_inih) \
   $(LIBS_llhttp) -lpthread
 
 PROGRAMS := $(if $(wildcard server/main.c),$(O)/kvd) \
@@ -225,7 +224,7 @@ $(O)/kvd: $(call obj,server/main.c) $(HOUSE)
 	$(call link,$(HOUSE_LIBS))
 
 $(O)/kvctl: $(call obj,$(KVCTL_SRC)) $(LIBKV)
-	$(call link,$(LIBS_msgpack) $(LIBS_uv) $(LIBS_jansson) $(LIBS_edit))
+	$(call link,$(LIBS_msgpack) $(LIBS_uv))
 
 $(O)/kvload: $(call obj,$(LOAD_SRC)) $(LIBKV)
 	$(call link,$(LIBS_msgpack) $(LIBS_uv))
@@ -237,7 +236,7 @@ $(O)/kvsim: $(call obj,$(wildcard tests/sim/main.c)) $(LIBSIM) $(LIBTEST) $(HOUS
 	$(call link,$(HOUSE_LIBS))
 
 $(O)/kvjepsen: $(call obj,$(filter-out jepsen/test_%,$(JEPSEN_SRC))) $(LIBKV)
-	$(call link,$(LIBS_msgpack) $(LIBS_uv) $(LIBS_jansson) -lm)
+	$(call link,$(LIBS_msgpack) $(LIBS_uv) -lm)
 
 # ---- tests: tests/<folder>/test_*.c, linked with what that folder may know ------
 
@@ -252,9 +251,9 @@ TEST_LIBS_rpc     := $(LIBS_msgpack)
 TEST_DEPS_storage := $(LIBTEST) $(LIBSTORAGE) $(LIBRAFT) $(LIBBASE)
 TEST_LIBS_storage := $(LIBS_lmdb) -lpthread
 TEST_DEPS_client  := $(LIBTEST) $(LIBKV) $(HOUSE)
-TEST_LIBS_client  := $(HOUSE_LIBS) $(LIBS_edit)
+TEST_LIBS_client  := $(HOUSE_LIBS) $(LIBS_jansson)
 TEST_DEPS_other   := $(LIBSIM) $(LIBTEST) $(HOUSE)
-TEST_LIBS_other   := $(HOUSE_LIBS)
+TEST_LIBS_other   := $(HOUSE_LIBS) $(LIBS_jansson)
 
 # $(1) a test's source; its folder is the word after tests/.
 test_folder = $(word 2,$(subst /, ,$(1)))
