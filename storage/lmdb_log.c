@@ -1,6 +1,7 @@
 /* storage/lmdb_log.c - entries, term, vote and base of all groups in one environment. */
 #include "raft/base/err.h"
 #include "raft/record.h"
+#include "storage/lmdb_page.h"
 #include "storage/lmdb_store.h"
 #include "storage/meta.h"
 
@@ -66,6 +67,9 @@ int lmdb_log_head(struct lmdb_store *ls, MDB_txn *txn, group_id group,
         }
         *out = (struct log_state){0};
         return 0;
+    }
+    if (rc == 0 && lmdb_is_reader(ls, txn) && !lmdb_page_leaf_ok(value.mv_data)) {
+        return KV_EDAMAGED;
     }
     return rc != 0 ? rc : meta_log_decode(group, lmdb_bytes(&value), out);
 }

@@ -1,5 +1,6 @@
 /* storage/lmdb_state.c - rows and meta of all groups in the state environment. */
 #include "raft/base/err.h"
+#include "storage/lmdb_page.h"
 #include "storage/lmdb_store.h"
 #include "storage/meta.h"
 
@@ -124,6 +125,9 @@ static int neighbour_check(const MDB_val *key, const MDB_val *value)
     struct kv_bytes bytes;
     struct row row;
 
+    if (!lmdb_page_leaf_ok(key->mv_data)) {
+        return KV_EDAMAGED;
+    }
     if (!lmdb_state_key_split(key, &group, &generation, &kind, &bytes) ||
         value->mv_size > STATE_NEIGHBOUR_BYTES_MAX) {
         return 0; /* The mark, or too large to read just for that. */
@@ -214,6 +218,9 @@ int lmdb_state_get(struct store *s, group_id group, uint8_t kind, struct kv_byte
     rc = mdb_get(ls->state_reader.txn, ls->state.dbis[STATE_ROWS], &mkey, &value);
     if (rc == MDB_NOTFOUND) {
         rc = missing_row(ls, wanted);
+    } else if (rc == 0 && lmdb_page_is_inline(mkey.mv_size, value.mv_size) &&
+               !lmdb_page_leaf_ok(value.mv_data)) {
+        rc = KV_EDAMAGED;
     } else if (rc == 0) {
         rc = row_decode(group, kind, key, lmdb_bytes(&value), &row);
         if (rc == 0) {
@@ -400,7 +407,7 @@ int lmdb_state_generation_new(struct lmdb_store *ls, MDB_txn *txn, group_id grou
     uint32_t newest = 0;
     int rc = lmdb_state_meta(ls, txn, group, &meta, &newest);
 
-    if (rc == 0) {
+    if (rc == 0 || rc == KV_EDAMAGED || rc == KV_EFORMAT) { /* The rows say enough. */
         rc = mdb_cursor_open(txn, ls->state.dbis[STATE_ROWS], &cursor);
     }
     if (rc != 0) {

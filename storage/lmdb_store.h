@@ -87,6 +87,13 @@ static inline struct lmdb_store *lmdb_store_of(struct store *s)
     return (struct lmdb_store *)s;
 }
 
+/* A read transaction: its pages are those of the file, where a writer's may be copies. */
+static inline bool lmdb_is_reader(const struct lmdb_store *ls, const MDB_txn *txn)
+{
+    return txn == ls->log_reader.txn || txn == ls->state_reader.txn ||
+           txn == ls->side_log_reader.txn || txn == ls->side_state_reader.txn;
+}
+
 /* Key of a group in "heads" and "groups". */
 static inline struct kv_bytes lmdb_group_key(group_id group, uint8_t room[4])
 {

@@ -7,6 +7,7 @@
  * later what this would have said now.
  */
 #include "raft/base/err.h"
+#include "storage/lmdb_page.h"
 #include "storage/lmdb_store.h"
 #include "storage/meta.h"
 
@@ -14,27 +15,38 @@
 
 /* ---- small tables ---- */
 
-/* Called for each group's row. */
-typedef void (*group_visit)(struct lmdb_store *ls, group_id group,
-                            const MDB_val *value);
+/* Called for each group's row. 0, or a code that ends the walk. */
+typedef int (*group_visit)(struct lmdb_store *ls, group_id group, const MDB_val *value);
 
-static void head_visit(struct lmdb_store *ls, group_id group, const MDB_val *value)
+static int head_visit(struct lmdb_store *ls, group_id group, const MDB_val *value)
 {
-    (void)value;
-    atomic_store(&ls->log_known[group], true);
+    struct log_state head;
+    int rc = meta_log_decode(group, lmdb_bytes(value), &head);
+
+    /* A node whose term or vote cannot be read must not go on: it is a lost node. And the
+     * damage may be in the key: then another group has lost its vote. */
+    if (rc == 0 && group < ls->groups_max) {
+        atomic_store(&ls->log_known[group], true);
+    }
+    return rc;
 }
 
-static void meta_visit(struct lmdb_store *ls, group_id group, const MDB_val *value)
+static int meta_visit(struct lmdb_store *ls, group_id group, const MDB_val *value)
 {
     struct state_meta meta;
     uint32_t generation;
 
-    if (meta_state_decode(group, lmdb_bytes(value), &meta, &generation) == 0) {
+    if (group < ls->groups_max &&
+        meta_state_decode(group, lmdb_bytes(value), &meta, &generation) == 0) {
         atomic_store(&ls->generations[group], generation);
+    } else if (group < ls->groups_max) {
+        atomic_store(&ls->generations[group], UINT32_MAX);
+        atomic_store(&ls->damaged[group], UINT32_MAX);
     }
+    return 0; /* That replica takes a snapshot: state_load says why. */
 }
 
-/* Walks a table of groups; its rows must be as many as LMDB counts. */
+/* Walks a table of groups: ascending numbers, then the mark, as many as LMDB counts. */
 static int table_walk(struct lmdb_store *ls, MDB_txn *txn, MDB_dbi dbi,
                       group_visit visit)
 {
@@ -43,6 +55,7 @@ static int table_walk(struct lmdb_store *ls, MDB_txn *txn, MDB_dbi dbi,
     MDB_val value;
     MDB_stat st;
     size_t count = 0;
+    uint64_t next = 0; /* The smallest group that may follow. */
     int rc = mdb_stat(txn, dbi, &st);
 
     if (rc == 0) {
@@ -52,13 +65,29 @@ static int table_walk(struct lmdb_store *ls, MDB_txn *txn, MDB_dbi dbi,
         return rc;
     }
     while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-        group_id group = key.mv_size == 4 ? kv_get_u32be(key.mv_data) : UINT32_MAX;
+        group_id group;
 
+        count++;
+        if (!lmdb_page_leaf_ok(key.mv_data)) {
+            rc = MDB_CORRUPTED;
+            break;
+        }
+        if (count == st.ms_entries && key.mv_size == 8) {
+            continue; /* The mark; lmdb_env_verify() has read it. */
+        }
+        group = key.mv_size == 4 ? kv_get_u32be(key.mv_data) : 0;
+        if (key.mv_size != 4 || group < next) {
+            rc = MDB_CORRUPTED;
+            break;
+        }
+        next = (uint64_t)group + 1;
         if (group < ls->groups_max) {
-            visit(ls, group, &value);
             ls->groups_end = KV_MAX(ls->groups_end, group + 1);
         }
-        count++;
+        rc = visit(ls, group, &value);
+        if (rc != 0) {
+            break;
+        }
     }
     mdb_cursor_close(cursor);
     if (rc == MDB_NOTFOUND) {
@@ -114,40 +143,101 @@ static void sums_add(struct sums *s, uint8_t kind, struct kv_bytes key,
     s->found.state_hash += row_hash(&row);
 }
 
+/* The leaf page under the walk. Where one of its rows is out of order or damaged, a search
+ * in it may miss any other, so all groups with rows there are damaged. */
+struct leaf {
+    uintptr_t page;
+    group_id first, last; /* Groups with rows on it. */
+    bool is_bad;
+};
+
+static void leaf_judge(struct lmdb_store *ls, const struct leaf *l)
+{
+    for (group_id g = l->first; l->is_bad && g <= l->last && g < ls->groups_end; g++) {
+        atomic_store(&ls->damaged[g], atomic_load(&ls->generations[g]));
+    }
+}
+
+static void leaf_visit(struct lmdb_store *ls, struct leaf *l, const MDB_val *key,
+                       group_id group)
+{
+    uintptr_t page = (uintptr_t)key->mv_data / LMDB_PAGE_BYTES;
+
+    if (page != l->page) {
+        leaf_judge(ls, l);
+        *l = (struct leaf){.page = page,
+                           .first = group,
+                           .last = group,
+                           .is_bad = !lmdb_page_leaf_ok(key->mv_data)};
+    }
+    l->first = KV_MIN(l->first, group);
+    l->last = KV_MAX(l->last, group);
+}
+
+/* One walk over all rows. */
+struct walk {
+    struct sums sums;
+    struct leaf leaf;
+    MDB_val before; /* Key of the row before; mv_size 0: none. */
+    size_t count;
+};
+
+static int row_visit(struct lmdb_store *ls, MDB_txn *txn, struct walk *w,
+                     const MDB_val *key, const MDB_val *value)
+{
+    group_id group;
+    uint32_t generation;
+    uint8_t kind;
+    struct kv_bytes bytes;
+    int rc = 0;
+
+    w->count++;
+    if (!lmdb_state_key_split(key, &group, &generation, &kind, &bytes)) {
+        return key->mv_size == 8 ? 0 : MDB_CORRUPTED; /* The mark. */
+    }
+    if (group != w->sums.group || generation != w->sums.generation) {
+        rc = sums_judge(ls, txn, &w->sums);
+        w->sums = (struct sums){.group = group, .generation = generation};
+    }
+    leaf_visit(ls, &w->leaf, key, group);
+    sums_add(&w->sums, kind, bytes, value);
+    if (w->sums.is_bad ||
+        (w->before.mv_size > 0 &&
+         kv_bytes_compare(lmdb_bytes(&w->before), lmdb_bytes(key)) >= 0)) {
+        w->sums.is_bad = true;
+        w->leaf.is_bad = true;
+    }
+    w->before = *key;
+    return rc;
+}
+
 static int rows_walk(struct lmdb_store *ls, MDB_txn *txn)
 {
-    struct sums sums = {0};
+    struct walk w = {0};
     MDB_cursor *cursor;
     MDB_val key;
     MDB_val value;
-    int rc = mdb_cursor_open(txn, ls->state.dbis[STATE_ROWS], &cursor);
+    MDB_stat st;
+    int rc = mdb_stat(txn, ls->state.dbis[STATE_ROWS], &st);
 
+    if (rc == 0) {
+        rc = mdb_cursor_open(txn, ls->state.dbis[STATE_ROWS], &cursor);
+    }
     if (rc != 0) {
         return rc;
     }
     while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-        group_id group;
-        uint32_t generation;
-        uint8_t kind;
-        struct kv_bytes bytes;
-
-        if (!lmdb_state_key_split(&key, &group, &generation, &kind, &bytes)) {
-            continue; /* The mark. */
+        rc = row_visit(ls, txn, &w, &key, &value);
+        if (rc != 0) {
+            break;
         }
-        if (group != sums.group || generation != sums.generation) {
-            rc = sums_judge(ls, txn, &sums);
-            if (rc != 0) {
-                break;
-            }
-            sums = (struct sums){.group = group, .generation = generation};
-        }
-        sums_add(&sums, kind, bytes, &value);
     }
     mdb_cursor_close(cursor);
     if (rc == MDB_NOTFOUND) {
-        rc = sums_judge(ls, txn, &sums);
+        leaf_judge(ls, &w.leaf);
+        rc = sums_judge(ls, txn, &w.sums);
     }
-    return rc;
+    return rc == 0 && w.count != st.ms_entries ? MDB_CORRUPTED : rc;
 }
 
 /* Groups whose rows did not show up at all must have none. */
