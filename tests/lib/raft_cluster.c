@@ -106,6 +106,7 @@ void raft_cluster_start(struct raft_cluster *c, raft_id id)
     raft_status_get(n->raft, &s);
     n->applied = d->applied;
     n->commit = s.commit;
+    (void)raft_judge_commit(c->judge, &n->view, 0, n->commit);
     n->role = s.role;
     n->leader = 0;
     n->term = s.term;

@@ -165,6 +165,12 @@ static int reader_entry(void *ctx, raft_index index, struct raft_entry *out)
     const struct raft_disk *d = ctx;
     const struct raft_entry *e = raft_disk_log_get(&d->log, index);
 
+    if (e != NULL && index == d->damaged) {
+        return KV_EDAMAGED;
+    }
+    if (e != NULL && index == d->missing) {
+        return KV_ENOTFOUND;
+    }
     if (e == NULL) {
         return index <= d->log.base.pos.index ? KV_ECOMPACTED : KV_ENOTFOUND;
     }

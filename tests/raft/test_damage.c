@@ -1,0 +1,218 @@
+/* tests/raft/test_damage.c - entries that cannot be read while the group is running.
+ *
+ * Old entries are not in the window of 16 and come through the reader; the simulated
+ * disk refuses to read one of them.
+ */
+#include "tests/raft/raft_test.h"
+
+enum {
+    ENTRIES = 40
+};
+
+/* Two replicas with 40 durable entries of term 1, all but four applied; stopped. */
+static struct raft_cluster *long_logs(void)
+{
+    struct raft_cluster *c = stopped_cluster_of(3);
+
+    for (raft_id id = 1; id <= 2; id++) {
+        c->nodes[id].options.window = 16;
+        for (int i = 0; i < ENTRIES; i++) {
+            disk_entry(c, id, 1);
+        }
+        c->nodes[id].disk.applied = ENTRIES - 4;
+        c->nodes[id].disk.config_index = 1;
+    }
+    c->nodes[3].options.window = 16;
+    return c;
+}
+
+static struct raft_msg append_behind(struct raft_cluster *c, raft_index index)
+{
+    const struct raft_entry *e = raft_disk_log_get(&c->nodes[2].disk.log, index);
+
+    return (struct raft_msg){.type = RAFT_MSG_APPEND,
+                             .from = 1,
+                             .to = 2,
+                             .term = 2,
+                             .prev = e->pos,
+                             .prev_hash = e->hash};
+}
+
+/* It cannot compare, so it says so; nothing changes, not even the term. */
+static void follower_reports_an_entry_it_cannot_compare(void **state)
+{
+    struct raft_cluster *c = long_logs();
+    struct raft_msg m = append_behind(c, 5);
+
+    (void)state;
+    raft_cluster_start(c, 2);
+    c->nodes[2].disk.damaged = 5;
+    assert_int_equal(send_msg(c, &m), KV_EDAMAGED);
+    assert_int_equal(status_of(c, 2).term, 1);
+    raft_cluster_free(c);
+}
+
+/* Impaired: the message is heard, without an opinion. */
+static void impaired_follower_has_no_opinion(void **state)
+{
+    struct raft_cluster *c = long_logs();
+    struct raft_msg m = append_behind(c, 5);
+    struct raft_event ev = {.kind = RAFT_EV_IMPAIRED, .u.impaired = true};
+
+    (void)state;
+    raft_cluster_start(c, 2);
+    c->nodes[2].disk.damaged = 5;
+    assert_int_equal(raft_cluster_step(c, 2, &ev), 0);
+    assert_int_equal(send_msg(c, &m), 0);
+    persist(c, 2);
+    assert_int_equal(status_of(c, 2).leader, 1);
+    assert_int_equal(c->queue_count, 0); /* Neither ack nor rejection. */
+    c->nodes[2].disk.damaged = 0;
+    ev.u.impaired = false;
+    assert_int_equal(raft_cluster_step(c, 2, &ev), 0);
+    assert_int_equal(send_msg(c, &m), 0);
+    assert_int_equal(queued(c, 2, RAFT_MSG_APPEND_REPLY)->match, ENTRIES - 4);
+    raft_cluster_free(c);
+}
+
+/* The update of that step is whole: the other peer is served, the step reports. */
+static void leader_reports_an_entry_it_cannot_send(void **state)
+{
+    struct raft_cluster *c = long_logs();
+    struct raft_event ev = {.kind = RAFT_EV_IMPAIRED, .u.impaired = true};
+
+    (void)state;
+    raft_cluster_start(c, 1);
+    raft_cluster_start(c, 2);
+    elect(c, 1);
+    raft_cluster_start(c, 3); /* Empty: needs everything from 1 on. */
+    c->nodes[1].disk.damaged = 5;
+    pass_ms(c, 60);
+    raft_cluster_settle(c);
+    assert_int_equal(raft_cluster_propose(c, 1, 1), KV_EDAMAGED);
+    assert_int_equal(status_of(c, 1).last.index, ENTRIES + 2); /* Appended. */
+    raft_cluster_settle(c);
+    assert_int_equal(status_of(c, 2).last.index, ENTRIES + 2); /* And sent. */
+    assert_int_equal(raft_cluster_step(c, 1, &ev), 0);
+    assert_int_equal(status_of(c, 1).role, RAFT_FOLLOWER);
+    elect(c, 2); /* The whole one takes over and serves the empty one. */
+    assert_int_equal(status_of(c, 3).last.index, status_of(c, 2).last.index);
+    raft_cluster_free(c);
+}
+
+/* Storage lost an entry that it had: nothing that goes away. */
+static void a_missing_entry_is_corruption(void **state)
+{
+    struct raft_cluster *c = long_logs();
+
+    (void)state;
+    raft_cluster_start(c, 1);
+    raft_cluster_start(c, 2);
+    elect(c, 1);
+    raft_cluster_start(c, 3);
+    c->nodes[1].disk.missing = 5;
+    pass_ms(c, 60);
+    raft_cluster_settle(c);
+    assert_int_equal(raft_cluster_tick(c, 1), KV_ECORRUPT);
+    raft_cluster_free(c);
+}
+
+/* An ack cannot be given when its hash cannot be read. */
+static void acks_wait_for_a_readable_hash(void **state)
+{
+    struct raft_cluster *c = long_logs();
+    struct raft_msg m = append_behind(c, 5);
+
+    (void)state;
+    c->nodes[2].disk.applied = 2;
+    raft_cluster_start(c, 2);
+    c->nodes[2].disk.damaged = 6;
+    m.prev = raft_disk_log_get(&c->nodes[2].disk.log, 6)->pos;
+    m.prev_hash = raft_disk_log_get(&c->nodes[2].disk.log, 6)->hash;
+    assert_int_equal(send_msg(c, &m), KV_EDAMAGED);
+    c->nodes[2].disk.damaged = 0;
+    assert_int_equal(send_msg(c, &m), 0);
+    c->nodes[2].disk.damaged = 6; /* Between the message and the answer. */
+    persist(c, 2);
+    assert_null(queued(c, 2, RAFT_MSG_APPEND_REPLY));
+    c->nodes[2].disk.damaged = 0;
+    (void)raft_cluster_tick(c, 2);
+    assert_int_equal(queued(c, 2, RAFT_MSG_APPEND_REPLY)->match, 6);
+    raft_cluster_free(c);
+}
+
+/* A snapshot inside the log leaves a newer configuration in force. */
+static void a_snapshot_keeps_a_newer_configuration(void **state)
+{
+    struct raft_cluster *c = cluster_of(3);
+    struct raft_config four = voters_upto(3);
+    struct raft_msg m = {.type = RAFT_MSG_SNAPSHOT, .from = 1, .to = 2, .term = 1};
+    raft_index at;
+
+    (void)state;
+    four.learners_count = 1;
+    four.learners[0] = 4;
+    elect(c, 1);
+    assert_int_equal(raft_cluster_propose(c, 1, 2), 0);
+    assert_int_equal(raft_cluster_propose_config(c, 1, &four), 0);
+    deliver(c, 1, 2);
+    persist(c, 2);
+    m.snapshot = (struct raft_snapshot){
+        .id = 1,
+        .last = {.pos = {2, 1}, .hash = hash_at(c, 2, 2)},
+        .bytes = 1,
+        .config = voters_upto(3),
+        .config_index = 1,
+    };
+    m.chunk = (struct raft_chunk){
+        .snapshot_id = 1, .len = 1, .done = true, .data = kv_bytes("x", 1)};
+    assert_int_equal(send_msg(c, &m), 0);
+    persist(c, 2);
+    assert_int_equal(status_of(c, 2).base.pos.index, 2);
+    assert_int_equal(raft_config_get(c->nodes[2].raft, &at)->learners_count, 1);
+    assert_int_equal(at, 4);
+    raft_cluster_free(c);
+}
+
+/* The same place, another hash: one of the two was changed. */
+static void a_snapshot_with_another_hash_is_corruption(void **state)
+{
+    struct raft_cluster *c = cluster_of(3);
+    struct raft_msg m = {.type = RAFT_MSG_SNAPSHOT, .from = 1, .to = 2, .term = 1};
+    struct raft_event ev = {.kind = RAFT_EV_SNAPSHOT_INSTALLED};
+
+    (void)state;
+    elect(c, 1);
+    assert_int_equal(raft_cluster_propose(c, 1, 2), 0);
+    deliver(c, 1, 2);
+    persist(c, 2);
+    m.snapshot = (struct raft_snapshot){.id = 1,
+                                        .last = {.pos = {2, 1}, .hash = 77},
+                                        .bytes = 1,
+                                        .config = voters_upto(3)};
+    m.chunk = (struct raft_chunk){
+        .snapshot_id = 1, .len = 1, .done = true, .data = kv_bytes("x", 1)};
+    assert_int_equal(send_msg(c, &m), 0);
+    (void)raft_cluster_persist(c, 2, 1, false);
+    ev.u.snapshot = &m.snapshot;
+    assert_int_equal(raft_cluster_step(c, 2, &ev), KV_ECORRUPT);
+    raft_cluster_free(c);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(follower_reports_an_entry_it_cannot_compare),
+        cmocka_unit_test(impaired_follower_has_no_opinion),
+        cmocka_unit_test(leader_reports_an_entry_it_cannot_send),
+        cmocka_unit_test(a_missing_entry_is_corruption),
+        cmocka_unit_test(acks_wait_for_a_readable_hash),
+        cmocka_unit_test(a_snapshot_keeps_a_newer_configuration),
+        cmocka_unit_test(a_snapshot_with_another_hash_is_corruption),
+    };
+
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
+    return cmocka_run_group_tests_name("raft/damage", tests, NULL, NULL);
+}
