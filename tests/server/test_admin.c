@@ -47,7 +47,7 @@ static void a_forming_node_lives_but_is_not_ready(void **state)
     assert_string_equal(body, "ok\n");
     assert_int_equal(get(net, "/readyz", "verbose"), 503);
     assert_non_null(
-        strstr(body, "[-]formed failed: waiting to form the cluster: node 2"));
+        strstr(body, "[-]formed failed: waiting: to form the cluster: node 2"));
     assert_non_null(strstr(body, "[-]map failed"));
     assert_non_null(strstr(body, "readyz check failed"));
     assert_int_equal(get(net, "/readyz", NULL), 503);
