@@ -234,7 +234,7 @@ TEXT
 
 # Ends nodes with a signal and waits; nodes that do not end in time are killed.
 end() {
-  local signal=$1 i pid waited=0 left
+  local signal=$1 i pid waited=0 left killed=0
   shift
   for i in "$@"; do
     pid=$(pid_of "$i") && kill "-$signal" "$pid" 2> /dev/null
@@ -245,12 +245,16 @@ end() {
       pid_of "$i" > /dev/null && left="$left $i"
     done
     [ -z "$left" ] && break
+    if [ $waited -ge 200 ] && [ $killed -eq 1 ]; then
+      die "node$left cannot be ended; does the process belong to another user?"
+    fi
     if [ $waited -ge 200 ]; then
       echo "node$left did not end within 20 s, killing" >&2
       for i in $left; do
         pid=$(pid_of "$i") && kill -KILL "$pid" 2> /dev/null
       done
       waited=0
+      killed=1
     fi
     waited=$((waited + 1))
     sleep 0.1
