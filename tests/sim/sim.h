@@ -48,14 +48,34 @@ struct sim_swarm {
 };
 
 /* Counted in faults.c, net.c and check.c; printed as the table of what happened. */
-#define SIM_COUNT_MAP(X)                                                               \
-    X(events)                                                                          \
-    X(turns)                                                                           \
-    X(ops) X(ops_ok) X(ops_fail) X(ops_unknown) X(frames) X(frames_lost) X(frames_dup) \
-        X(frames_reordered) X(frames_cut) X(log_jobs) X(state_jobs) X(jobs_lost)       \
-            X(crashes) X(restarts) X(all_down) X(cuts) X(one_way) X(heals) X(pauses)   \
-                X(leaders) X(commits) X(checkpoints) X(snapshots) X(halts)             \
-                    X(reconnects)
+#define SIM_COUNT_MAP(X) \
+    X(events)            \
+    X(turns)             \
+    X(ops)               \
+    X(ops_ok)            \
+    X(ops_fail)          \
+    X(ops_unknown)       \
+    X(frames)            \
+    X(frames_lost)       \
+    X(frames_dup)        \
+    X(frames_reordered)  \
+    X(frames_cut)        \
+    X(log_jobs)          \
+    X(state_jobs)        \
+    X(jobs_lost)         \
+    X(crashes)           \
+    X(restarts)          \
+    X(all_down)          \
+    X(cuts)              \
+    X(one_way)           \
+    X(heals)             \
+    X(pauses)            \
+    X(leaders)           \
+    X(commits)           \
+    X(checkpoints)       \
+    X(snapshots)         \
+    X(halts)             \
+    X(reconnects)
 
 struct sim_counts {
 #define SIM_COUNT_FIELD(name) uint64_t name;
