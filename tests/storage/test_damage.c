@@ -361,11 +361,301 @@ static void no_block_of_the_state_gives_wrong_answers(void **unused)
     bench_close(&b);
 }
 
+/* ---- lost, cut and foreign files ---- */
+
+static int open_text(const struct bench *b, char *text, size_t text_bytes)
+{
+    struct store_options o = {.dir = b->dir,
+                              .map_bytes = 64 * 1024 * 1024,
+                              .reserve_bytes = 64 * 1024,
+                              .groups_max = 8,
+                              .incarnation_seed = 999};
+    struct store *s;
+    int rc = store_open(&o, &s, text, text_bytes);
+
+    if (rc == 0) {
+        s->ops->close(s);
+    }
+    return rc;
+}
+
+static void path_of(const struct bench *b, const char *name, char out[600])
+{
+    snprintf(out, 600, "%s/%s", b->dir, name);
+}
+
+static void a_lost_environment_is_a_lost_node(void **unused)
+{
+    static const char *const parts[] = {"log", "state"};
+    char path[600];
+    char text[300];
+    struct bench b;
+
+    (void)unused;
+    bench_open(&b);
+    for (size_t i = 0; i < KV_ARRAY_COUNT(parts); i++) {
+        restore(&b);
+        path_of(&b, parts[i], path);
+        store_dir_remove(path);
+        assert_int_equal(open_text(&b, text, sizeof text), KV_ELOST);
+        assert_non_null(strstr(text, parts[i]));
+        assert_non_null(strstr(text, "lost"));
+        /* And it stays that way: opening has not made a new one of it. */
+        assert_int_equal(open_text(&b, text, sizeof text), KV_ELOST);
+    }
+    bench_close(&b);
+}
+
+static void environments_of_two_directories_do_not_mix(void **unused)
+{
+    char from[600];
+    char to[600];
+    char text[300];
+    struct bench a;
+    struct bench b;
+
+    (void)unused;
+    bench_open(&a);
+    bench_open(&b);
+    restore(&b);
+    restore(&a);
+    store_dir_remove(a.dir);
+    assert_int_equal(open_text(&a, text, sizeof text), 0); /* New, incarnation 999. */
+    path_of(&a, "state", from);
+    path_of(&b, "state", to);
+    store_dir_remove(to);
+    store_dir_copy(from, to);
+    assert_int_equal(open_text(&b, text, sizeof text), KV_ELOST);
+    bench_close(&a);
+    bench_close(&b);
+}
+
+/* An older copy of one environment beside the newer other one. */
+static void a_rolled_back_part_is_a_lost_node(void **unused)
+{
+    char from[600];
+    char to[600];
+    char text[300];
+    struct bench b;
+    struct store *s;
+    struct fault_script script;
+
+    (void)unused;
+    b = (struct bench){0};
+    store_dir_make_fast(b.whole);
+    store_dir_make_fast(b.dir);
+    fault_script_open(&script);
+    assert_int_equal(store_dir_open(b.dir, &s), 0);
+    assert_int_equal(fault_script_step(&script, s, 0), 0); /* Entries only. */
+    s->ops->close(s);
+    store_dir_copy(b.dir, b.whole);
+    for (int part = 0; part < 2; part++) {
+        restore(&b);
+        assert_int_equal(store_dir_open(b.dir, &s), 0);
+        for (uint32_t i = 1; i <= 12; i++) { /* Checkpoints, compactions. */
+            assert_int_equal(fault_script_step(&script, s, i), 0);
+        }
+        s->ops->close(s);
+        snprintf(from, sizeof from, "%s/%s", b.whole, part == 0 ? "log" : "state");
+        path_of(&b, part == 0 ? "log" : "state", to);
+        store_dir_remove(to);
+        store_dir_copy(from, to);
+        assert_int_equal(open_text(&b, text, sizeof text), KV_ELOST);
+    }
+    fault_script_close(&script);
+    bench_close(&b);
+}
+
+static void a_cut_file_is_refused_and_not_a_bus_error(void **unused)
+{
+    static const char *const names[] = {"log/data.mdb", "state/data.mdb"};
+    char text[300];
+    struct bench b;
+
+    (void)unused;
+    bench_open(&b);
+    for (size_t i = 0; i < KV_ARRAY_COUNT(names); i++) {
+        restore(&b);
+        for (off_t blocks = 0; blocks < blocks_of(&b, names[i]); blocks++) {
+            int fd = file_open(&b, names[i]);
+            int rc;
+
+            assert_int_equal(ftruncate(fd, blocks * DAMAGE_BLOCK_BYTES), 0);
+            close(fd);
+            rc = open_text(&b, text, sizeof text);
+            assert_true(rc == 0 || rc == KV_EDAMAGED || rc == KV_ELOST);
+            assert_true(rc != 0 || blocks >= 10); /* Cut behind the last page in use. */
+            assert_int_equal(rc == 0, text[0] == 0 || strstr(text, "tmpfs") != NULL);
+            restore(&b);
+        }
+    }
+    bench_close(&b);
+}
+
+static void a_second_opening_is_refused_with_the_pid(void **unused)
+{
+    char text[300];
+    char pid[32];
+    struct bench b;
+    struct store *s;
+
+    (void)unused;
+    bench_open(&b);
+    restore(&b);
+    assert_int_equal(store_dir_open(b.dir, &s), 0);
+    assert_int_equal(open_text(&b, text, sizeof text), KV_EEXIST);
+    snprintf(pid, sizeof pid, "pid %ld", (long)getpid());
+    assert_non_null(strstr(text, pid));
+    s->ops->close(s);
+    assert_int_equal(open_text(&b, text, sizeof text), 0);
+    bench_close(&b);
+}
+
+/* ---- found while it runs ---- */
+
+/* Finds the record of (group, index) in the file and flips a bit of its payload. */
+static void record_flip(const struct bench *b, struct store *s, group_id group,
+                        raft_index index)
+{
+    static uint8_t file[4 << 20];
+    struct kv_bytes *records;
+    struct arena arena;
+    uint32_t count;
+    int fd = file_open(b, "log/data.mdb");
+    ssize_t len = pread(fd, file, sizeof file, 0);
+    int found = 0;
+
+    arena_init(&arena, 4096, 0);
+    assert_int_equal(
+        s->ops->log_read(s, group, index, index + 1, 1, &arena, &records, &count), 0);
+    for (ssize_t at = 0; at + (ssize_t)records[0].len <= len; at += 2) {
+        if (memcmp(file + at, records[0].data, records[0].len) == 0) {
+            uint8_t byte = file[at + (ssize_t)records[0].len - 1] ^ 1;
+
+            assert_int_equal(pwrite(fd, &byte, 1, at + (ssize_t)records[0].len - 1), 1);
+            found++;
+        }
+    }
+    assert_true(found > 0);
+    close(fd);
+    arena_close(&arena);
+}
+
+static void the_scrubber_finds_an_entry_and_repair_brings_it_back(void **unused)
+{
+    struct bench b;
+    struct store *s;
+    struct store_damage damage;
+    struct kv_bytes *records;
+    struct raft_meta meta;
+    struct arena arena;
+    uint32_t count;
+    uint64_t round = 0;
+    bool found = false;
+
+    (void)unused;
+    bench_open(&b);
+    restore(&b);
+    arena_init(&arena, 4096, 0);
+    assert_int_equal(store_dir_open(b.dir, &s), 0);
+    assert_int_equal(s->ops->log_read(s, 1, 4, 5, 1, &arena, &records, &count), 0);
+    record_flip(&b, s, 1, 4);
+    assert_int_equal(s->ops->log_meta(s, 1, 4, &meta), KV_EDAMAGED);
+    assert_int_equal(s->ops->log_read(s, 1, 2, 8, 100000, &arena,
+                                      &(struct kv_bytes *){NULL}, &count),
+                     0);
+    assert_int_equal(count, 2); /* 2 and 3: what lies before it. */
+    while (!found && round == 0) {
+        assert_int_equal(s->ops->scrub(s, 500, &damage, &found, &round), 0);
+    }
+    assert_true(found);
+    assert_int_equal(damage.group, 1);
+    assert_int_equal(damage.index, 4);
+    assert_false(damage.in_state);
+    assert_int_equal(s->ops->log_repair(s, 1, 4, records[0]), 0);
+    assert_int_equal(s->ops->log_meta(s, 1, 4, &meta), 0);
+    for (round = 0; round == 0;) {
+        assert_int_equal(s->ops->scrub(s, 5000, &damage, &found, &round), 0);
+        assert_false(found);
+    }
+    s->ops->close(s);
+    arena_close(&arena);
+    bench_close(&b);
+}
+
+/* Rows that were hidden are known to be missing, and a snapshot brings them back. */
+static void a_damaged_state_is_replaced_by_a_snapshot(void **unused)
+{
+    struct raft_snapshot snap;
+    struct fault_script script;
+    struct state_meta meta;
+    struct raft_chunk chunk;
+    struct store *from;
+    struct store *s;
+    struct bench b;
+    struct row row;
+    struct arena arena;
+    uint8_t *data;
+    int rc = 0;
+
+    (void)unused;
+    bench_open(&b);
+    fault_script_open(&script);
+    from = mem_store_base(script.source_disk);
+    assert_int_equal(from->ops->snapshot_make(from, SCRIPT_GROUP, &snap), 0);
+    data = kv_mem_zalloc(snap.bytes);
+    for (off_t block = 2; rc != KV_EDAMAGED; block++) {
+        restore(&b);
+        assert_true(block < blocks_of(&b, "state/data.mdb"));
+        if (block_is_zero(&b, "state/data.mdb", block)) {
+            continue;
+        }
+        /* Bit 1 of `lower`: one row more or less in the list. */
+        block_damage(&b, "state/data.mdb", block, 12 * 8 + 1);
+        if (store_dir_open(b.dir, &s) == 0) {
+            rc = s->ops->state_load(s, SCRIPT_GROUP, &meta);
+            if (rc != KV_EDAMAGED) {
+                s->ops->close(s);
+            }
+        }
+    }
+    arena_init(&arena, 4096, 0);
+    assert_int_equal(s->ops->state_get(s, SCRIPT_GROUP, ROW_KV,
+                                       kv_bytes_str("key-0001"), &arena, &row),
+                     KV_EDAMAGED);
+    assert_int_equal(from->ops->snapshot_read(from, SCRIPT_GROUP, snap.id, 0,
+                                              (uint32_t)snap.bytes, data),
+                     0);
+    chunk = (struct raft_chunk){.snapshot_id = snap.id,
+                                .len = (uint32_t)snap.bytes,
+                                .done = true,
+                                .data = kv_bytes(data, snap.bytes)};
+    assert_int_equal(s->ops->chunk_store(s, SCRIPT_GROUP, &snap, &chunk), 0);
+    assert_int_equal(s->ops->install(s, SCRIPT_GROUP, &snap), 0);
+    assert_int_equal(s->ops->state_load(s, SCRIPT_GROUP, &meta), 0);
+    assert_int_equal(meta.state_hash, snap.state_hash);
+    assert_int_equal(s->ops->state_get(s, SCRIPT_GROUP, ROW_KV,
+                                       kv_bytes_str("key-0001"), &arena, &row),
+                     0);
+    s->ops->close(s);
+    arena_close(&arena);
+    kv_mem_free(data);
+    fault_script_close(&script);
+    bench_close(&b);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_block_of_the_log_gives_wrong_answers),
         cmocka_unit_test(no_block_of_the_state_gives_wrong_answers),
+        cmocka_unit_test(a_lost_environment_is_a_lost_node),
+        cmocka_unit_test(environments_of_two_directories_do_not_mix),
+        cmocka_unit_test(a_rolled_back_part_is_a_lost_node),
+        cmocka_unit_test(a_cut_file_is_refused_and_not_a_bus_error),
+        cmocka_unit_test(a_second_opening_is_refused_with_the_pid),
+        cmocka_unit_test(the_scrubber_finds_an_entry_and_repair_brings_it_back),
+        cmocka_unit_test(a_damaged_state_is_replaced_by_a_snapshot),
     };
 
     if (argc > 1) {
