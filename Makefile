@@ -298,10 +298,10 @@ SANITIZED = unit $(if $(wildcard tests/scenarios/test_*.c tests/*/test_scenario*
   $(if $(wildcard tests/sim/main.c),sim)
 .PHONY: asan tsan mutants
 asan: ## unit, scenario and short sim with AddressSanitizer and UBSan
-	@rc=0; for g in $(SANITIZED); do $(SUB) MODE=asan $$g || rc=1; done; exit $$rc
+	+@rc=0; for g in $(SANITIZED); do $(SUB) MODE=asan $$g || rc=1; done; exit $$rc
 
 tsan: ## the same with ThreadSanitizer
-	@rc=0; for g in $(SANITIZED); do $(SUB) MODE=tsan $$g || rc=1; done; exit $$rc
+	+@rc=0; for g in $(SANITIZED); do $(SUB) MODE=tsan $$g || rc=1; done; exit $$rc
 
 mutants: ## builds with a planted bug each must fail their tests
 	@BUILD='$(BUILD)' $(RUNG) -n mutants -t 1500 -j 1 scripts/mutants.sh
@@ -322,7 +322,7 @@ fuzz: $(FUZZ_BIN) ## run each fuzzer for FUZZ_SECONDS over its corpus (T=name pi
 	  $(foreach f,$(if $(T),$(filter %/fuzz_$(T),$(FUZZ_BIN)),$(FUZZ_BIN)),'scripts/fuzz.sh $(f)')
 else
 fuzz fuzzers:
-	@$(SUB) MODE=fuzz FUZZ_SECONDS='$(FUZZ_SECONDS)' $@
+	+@$(SUB) MODE=fuzz FUZZ_SECONDS='$(FUZZ_SECONDS)' $@
 endif
 
 .PHONY: e2e bench
@@ -380,7 +380,7 @@ deps-build:
 
 up: ## start a cluster: NODES=3|5 NGROUPS=8 PORT_BASE=7400
 	@scripts/deps.sh build
-	@$(SUB) server client
+	+@$(SUB) server client
 	@$(CLUSTER) up
 
 down: ## stop the cluster, keep its data

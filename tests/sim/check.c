@@ -119,8 +119,8 @@ void check_node(struct sim *s, uint32_t id)
         group_raft_status(g, &st);
         check_leader(s, id, gi, &st);
         check_applied(s, id, gi, group_state_meta(g));
-        /* 6, 7. Neither term nor commit goes back within a life. After a crash they may:
-         * to what was durable, which is all that others were told. */
+        /* 6, 7. Neither term nor commit goes back within a life. After a crash they
+         * may: to what was durable, which is all that others were told. */
         if (s->prev_life[id][gi] == s->nodes[id].life &&
             st.term < s->prev_term[id][gi]) {
             sim_fail(s, "group %u: term of node %u went back to %llu", gi, id,

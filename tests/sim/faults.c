@@ -1,4 +1,4 @@
-/* tests/sim/faults.c - what goes wrong: drawn per seed as a swarm, then at random times.
+/* tests/sim/faults.c - what goes wrong: a swarm drawn per seed, at random times.
  *
  * Each seed enables a random subset of the faults with random strengths (swarm
  * testing, Groce et al. 2012): a seed with everything on would hide what only a

@@ -203,14 +203,14 @@ static void report_groups(const struct sim *s)
                 continue;
             }
             group_raft_status(g, &st);
-            printf(
-                "    group %u: %s of term %llu, leader %u, log (%llu, %llu], durable %llu, "
-                "commit %llu, applied %llu, deadline %llu\n",
-                gi, roles[st.role], (unsigned long long)st.term, st.leader,
-                (unsigned long long)st.base.pos.index,
-                (unsigned long long)st.last.index, (unsigned long long)st.last_durable,
-                (unsigned long long)st.commit, (unsigned long long)st.applied,
-                (unsigned long long)group_deadline_ms(g));
+            printf("    group %u: %s of term %llu, leader %u, log (%llu, %llu], "
+                   "durable %llu, commit %llu, applied %llu, deadline %llu\n",
+                   gi, roles[st.role], (unsigned long long)st.term, st.leader,
+                   (unsigned long long)st.base.pos.index,
+                   (unsigned long long)st.last.index,
+                   (unsigned long long)st.last_durable, (unsigned long long)st.commit,
+                   (unsigned long long)st.applied,
+                   (unsigned long long)group_deadline_ms(g));
             for (uint32_t i = 0; st.role == RAFT_LEADER && i < st.peers_count; i++) {
                 const struct raft_peer_status *p = &st.peers[i];
 
@@ -228,10 +228,10 @@ static void report(const struct sim *s, uint32_t time_s)
 {
     printf("seed %llu FAILED after %.3f s: %s\n", (unsigned long long)s->seed,
            (double)s->now_us / 1e6, s->failure);
-    printf(
-        "  %u nodes, %u groups, %u replicas, %u clients, %u keys; the last of its story:\n",
-        s->swarm.nodes, s->swarm.groups, s->swarm.replicas, s->swarm.clients,
-        s->swarm.keys);
+    printf("  %u nodes, %u groups, %u replicas, %u clients, %u keys; "
+           "the last of its story:\n",
+           s->swarm.nodes, s->swarm.groups, s->swarm.replicas, s->swarm.clients,
+           s->swarm.keys);
     for (uint32_t i = 0; i < 24; i++) {
         const char *line =
             s->recent[(s->recent_next + KV_ARRAY_COUNT(s->recent) - 24 + i) %

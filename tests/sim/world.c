@@ -233,8 +233,8 @@ void world_start_node(struct sim *s, uint32_t id)
     world_turn_end(s, id);
 }
 
-/* Drops a job that will never come back. Only chunks own their memory (group_snapshot.c:
- * the job is their first member). */
+/* Drops a job that will never come back. Only chunks own their memory: in
+ * group_snapshot.c the job is their first member. */
 static void job_drop(struct disk_job *job)
 {
     if (job->kind == DISK_CHUNK_STORE) {
