@@ -1,9 +1,10 @@
 /* storage/ballast.h - a preallocated file that is given up when the disk is full.
  *
- * Votes, no-ops, deletes, compaction and checkpoints must get through on a full disk, or
- * the group can neither elect nor free space. The ballast keeps room for them that nobody
- * else can take: an urgent write that meets a full disk gives up a part of it and tries
- * again; when there is room again, it is restored. Its blocks are really allocated.
+ * Votes, no-ops, deletes, compaction and checkpoints must get through on a full disk,
+ * or the group can neither elect nor free space. The ballast keeps room for them that
+ * nobody else can take: an urgent write that meets a full disk gives up a part of it
+ * and tries again; when there is room again, it is restored. Its blocks are really
+ * allocated.
  *
  * Needs:    raft/base.
  * Used by:  storage/lmdb_env.c, storage/store.c.
@@ -27,8 +28,8 @@ struct ballast {
 };
 
 /* Opens or makes the file DIR/ballast and fills it as far as the disk allows.
- * dir_fd  of DIR, borrowed for the call. Returns 0 (also when the disk is too full: then
- * less is held) or KV_EIO. */
+ * dir_fd  of DIR, borrowed for the call. Returns 0 (also when the disk is too full:
+ * then less is held) or KV_EIO. */
 KV_MUST_CHECK int ballast_open(struct ballast *b, int dir_fd, uint64_t full_bytes);
 
 /* Closes the file; it stays on disk. */

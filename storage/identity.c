@@ -1,8 +1,8 @@
-/* storage/identity.c - who this node is, and whether its two environments belong together.
+/* storage/identity.c - who this node is; do its two environments belong together?
  *
  * The identity lies in the log environment; the state environment has a copy of the
- * incarnation alone. A directory is made in the order log (boots 0), state, log (boots 1),
- * so that afterwards each says whether the other one was lost.
+ * incarnation alone. A directory is made in the order log (boots 0), state, log (boots
+ * 1), so that afterwards each says whether the other one was lost.
  */
 #include "raft/base/err.h"
 #include "storage/lmdb_store.h"

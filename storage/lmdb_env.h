@@ -7,7 +7,8 @@
  *
  * Every commit writes a mark (the transaction's number) into each of the environment's
  * marked databases. At open it must be the number in LMDB's meta page: LMDB 0.9 has no
- * checksums, and one flipped bit there would otherwise silently bring back an older tree.
+ * checksums, and one flipped bit there would otherwise silently bring back an older
+ * tree.
  *
  * Needs:    lmdb, storage/ballast.h.
  * Used by:  storage/lmdb_*.c, storage/store.c.

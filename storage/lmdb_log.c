@@ -1,4 +1,4 @@
-/* storage/lmdb_log.c - entries, term, vote and base of all groups in one environment. */
+/* storage/lmdb_log.c - entries, term, vote and base of all groups. */
 #include "raft/base/err.h"
 #include "raft/record.h"
 #include "storage/lmdb_page.h"
@@ -96,9 +96,9 @@ static int entry_get(struct lmdb_store *ls, MDB_txn *txn, group_id group,
     return rc;
 }
 
-/* Does the entry's chain hash follow from its predecessor's? An entry of an older history
- * may be whole and still not belong here. 0, KV_EDAMAGED, an LMDB code. A predecessor that
- * cannot be read says nothing. */
+/* Does the entry's chain hash follow from its predecessor's? An entry of an older
+ * history may be whole and still not belong here. 0, KV_EDAMAGED, an LMDB code. A
+ * predecessor that cannot be read says nothing. */
 static int chain_check(struct lmdb_store *ls, MDB_txn *txn, group_id group,
                        const struct log_state *h, const struct raft_entry *entry)
 {

@@ -1,8 +1,8 @@
 /* storage/lmdb_snapshot.c - snapshot files: made here, received, installed.
  *
- * DIR/snap/<group>-<id>.snap is a stream that was made here, .tmp one that is being made,
- * .recv one that is being received. What a name says is never believed: id and rows are
- * checked against the stream's own head.
+ * DIR/snap/<group>-<id>.snap is a stream that was made here, .tmp one that is being
+ * made, .recv one that is being received. What a name says is never believed: id and
+ * rows are checked against the stream's own head.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -115,8 +115,8 @@ static int generation_of(struct lmdb_store *ls, group_id group, uint32_t *out)
     return *out == atomic_load(&ls->damaged[group]) ? KV_EDAMAGED : 0;
 }
 
-/* A row next to a place where one was missed: it must be whole, or the missing one may be
- * this one with a damaged key. */
+/* A row next to a place where one was missed: it must be whole, or the missing one may
+ * be this one with a damaged key. */
 static int neighbour_check(const MDB_val *key, const MDB_val *value)
 {
     group_id group;
@@ -355,8 +355,8 @@ uint64_t lmdb_state_row_pages(const struct row *r)
 {
     size_t len = r->key.len + r->value.len;
 
-    /* A small row dirties a leaf and its share of branch pages; a large one has pages of
-     * its own besides. */
+    /* A small row dirties a leaf and its share of branch pages; a large one has pages
+     * of its own besides. */
     return len <= STATE_SMALL_ROW_BYTES ? 2 : 3 + len / LMDB_PAGE_BYTES;
 }
 

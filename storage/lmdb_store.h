@@ -1,10 +1,10 @@
 /* storage/lmdb_store.h - what the files of the LMDB store share. Private to storage/.
  *
- * Databases of the log environment: "heads" (group u32 BE -> log record of storage/meta.h),
- * "node" ("identity" -> identity record), "log0".."log7" (group u32 BE, index u64 BE ->
- * entry record of raft/record.h; group g is in log(g mod 8)). Of the state environment:
- * "groups" (group u32 BE -> state record), "rows" (group u32 BE, generation u32 BE, kind
- * u8, key -> row record of storage/row.h), "node" ("identity").
+ * Databases of the log environment: "heads" (group u32 BE -> log record of
+ * storage/meta.h), "node" ("identity" -> identity record), "log0".."log7" (group u32
+ * BE, index u64 BE -> entry record of raft/record.h; group g is in log(g mod 8)). Of
+ * the state environment: "groups" (group u32 BE -> state record), "rows" (group u32 BE,
+ * generation u32 BE, kind u8, key -> row record of storage/row.h), "node" ("identity").
  *
  * Needs:    storage/lmdb_env.h, storage/snapshot.h.
  * Used by:  storage/lmdb_*.c, storage/store.c.
@@ -87,7 +87,8 @@ static inline struct lmdb_store *lmdb_store_of(struct store *s)
     return (struct lmdb_store *)s;
 }
 
-/* A read transaction: its pages are those of the file, where a writer's may be copies. */
+/* A read transaction: its pages are those of the file, where a writer's may be
+ * copies. */
 static inline bool lmdb_is_reader(const struct lmdb_store *ls, const MDB_txn *txn)
 {
     return txn == ls->log_reader.txn || txn == ls->state_reader.txn ||
@@ -182,7 +183,8 @@ void lmdb_snapshot_close(struct lmdb_store *ls);
 /* ---- storage/lmdb_verify.c ---- */
 
 /* At open: counts and sums what is stored. Damaged groups are noted (their state_load
- * says so); learns which groups there are. 0, KV_EDAMAGED (tables of groups), KV_EIO. */
+ * says so); learns which groups there are. 0, KV_EDAMAGED (tables of groups),
+ * KV_EIO. */
 int lmdb_verify(struct lmdb_store *ls);
 
 /* ---- storage/lmdb_scrub.c: verb ---- */

@@ -1,10 +1,10 @@
 /* storage/lmdb_verify.c - what is checked at open, before anything is believed.
  *
- * LMDB 0.9 has no checksums. Rows have ours, but a bit in a page's list of rows can make
- * rows invisible without touching any of them. So the small tables are counted, and the
- * rows of each group are summed up and compared with what the group's meta says. That
- * reads the whole state; above VERIFY_BYTES_MAX it is left to the scrubber, which says
- * later what this would have said now.
+ * LMDB 0.9 has no checksums. Rows have ours, but a bit in a page's list of rows can
+ * make rows invisible without touching any of them. So the small tables are counted,
+ * and the rows of each group are summed up and compared with what the group's meta
+ * says. That reads the whole state; above VERIFY_BYTES_MAX it is left to the scrubber,
+ * which says later what this would have said now.
  */
 #include "raft/base/err.h"
 #include "storage/lmdb_page.h"
@@ -23,8 +23,8 @@ static int head_visit(struct lmdb_store *ls, group_id group, const MDB_val *valu
     struct log_state head;
     int rc = meta_log_decode(group, lmdb_bytes(value), &head);
 
-    /* A node whose term or vote cannot be read must not go on: it is a lost node. And the
-     * damage may be in the key: then another group has lost its vote. */
+    /* A node whose term or vote cannot be read must not go on: it is a lost node. And
+     * the damage may be in the key: then another group has lost its vote. */
     if (rc == 0 && group < ls->groups_max) {
         atomic_store(&ls->log_known[group], true);
     }
@@ -143,8 +143,8 @@ static void sums_add(struct sums *s, uint8_t kind, struct kv_bytes key,
     s->found.state_hash += row_hash(&row);
 }
 
-/* The leaf page under the walk. Where one of its rows is out of order or damaged, a search
- * in it may miss any other, so all groups with rows there are damaged. */
+/* The leaf page under the walk. Where one of its rows is out of order or damaged, a
+ * search in it may miss any other, so all groups with rows there are damaged. */
 struct leaf {
     uintptr_t page;
     group_id first, last; /* Groups with rows on it. */

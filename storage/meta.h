@@ -13,7 +13,8 @@
  *                    8 u32 generation, 12 u32 0, 16 applied: u64 index, u64 term,
  *                    u64 hash, u64 time ms, 48 u64 config index, 56 u64 state hash,
  *                    64 u64 rows, 72 u64 bytes of keys and values, 80 configuration
- * identity:          0 u32 CRC, 4 u8 version (1), 5 u8[3] 0, 8 u64 cluster, 16 u32 node,
+ * identity:          0 u32 CRC, 4 u8 version (1), 5 u8[3] 0, 8 u64 cluster, 16 u32
+ * node,
  *                    20 u32 peers, 24 u64 incarnation, 32 u64 boots, then per peer
  *                    u32 node, u64 incarnation
  *

@@ -238,9 +238,9 @@ static int lock_take(const struct opening *op)
 /* ---- a directory that is being made ----
  *
  * LMDB writes the first pages of a new environment without a sync, so that a crash then
- * can leave files that look damaged. The file NEW lies in the directory from before that
- * until the identity is durable: as long as it is there, nobody was ever told that the
- * directory exists, and what lies beside it is thrown away. */
+ * can leave files that look damaged. The file NEW lies in the directory from before
+ * that until the identity is durable: as long as it is there, nobody was ever told that
+ * the directory exists, and what lies beside it is thrown away. */
 
 static const char *const new_files[] = {"log/data.mdb", "log/lock.mdb",
                                         "state/data.mdb", "state/lock.mdb"};

@@ -50,9 +50,9 @@ struct log_write {
     /* Entries up to it are deleted (perhaps later, in bounded steps; they are gone for
      * readers at once). Not above the checkpoint. */
     const struct raft_base *compact_to;
-    /* A snapshot was installed: base becomes this. Entries behind it stay if the entry at
-     * it had the same term, else all are dropped. Hard state stays. Nothing happens when
-     * the base is there or further already. */
+    /* A snapshot was installed: base becomes this. Entries behind it stay if the entry
+     * at it had the same term, else all are dropped. Hard state stays. Nothing happens
+     * when the base is there or further already. */
     const struct raft_base *reset_to;
     /* May use the reserve: votes, no-ops, deletes, compaction. A call gets it only when
      * all its writes are urgent. */
@@ -144,7 +144,8 @@ struct store;
 struct store_ops {
     /* Reads and writes the node's identity (log environment, own durable commit).
      * A new directory has node and cluster 0, no peers, and what open drew: incarnation
-     * and boots 1. save keeps those two as loaded. 0, KV_EDAMAGED, KV_ENOSPACE, KV_EIO. */
+     * and boots 1. save keeps those two as loaded. 0, KV_EDAMAGED, KV_ENOSPACE,
+     * KV_EIO. */
     int (*identity_load)(struct store *s, struct store_identity *out);
     int (*identity_save)(struct store *s, const struct store_identity *id);
 
@@ -193,7 +194,8 @@ struct store_ops {
     int (*snapshot_read)(struct store *s, group_id group, uint64_t id, uint64_t offset,
                          uint32_t len, uint8_t *out);
     /* Stores a received chunk durably at its offset; offset 0 starts a new file and
-     * drops that of another id. 0, KV_EINVAL (not the next offset), KV_ENOSPACE, KV_EIO. */
+     * drops that of another id. 0, KV_EINVAL (not the next offset), KV_ENOSPACE,
+     * KV_EIO. */
     int (*chunk_store)(struct store *s, group_id group,
                        const struct raft_snapshot *snap,
                        const struct raft_chunk *chunk);
@@ -210,7 +212,8 @@ struct store_ops {
     int (*sweep)(struct store *s, bool *out_more);
 
     /* Verifies up to `bytes` bytes of records from where it stopped. 0 and *out_found
-     * false: nothing wrong so far; true: out_damage is filled. *out_round: passes done. */
+     * false: nothing wrong so far; true: out_damage is filled. *out_round: passes
+     * done. */
     int (*scrub)(struct store *s, size_t bytes, struct store_damage *out_damage,
                  bool *out_found, uint64_t *out_round);
 
@@ -237,8 +240,8 @@ struct store_options {
 
 /* Opens or makes a data directory, takes its lock, counts the boot, and finishes what a
  * crash interrupted.
- * error_text/error_bytes  one clear line when it fails. When it succeeds: "" or a warning
- *                         (overlayfs, network or memory file system).
+ * error_text/error_bytes  one clear line when it fails. When it succeeds: "" or a
+ *                         warning (overlayfs, network or memory file system).
  * Returns 0; KV_EEXIST (another process holds the directory), KV_ELOST (state and log
  * contradict each other: a part was lost or replaced), KV_EDAMAGED, KV_EFORMAT,
  * KV_ENOSPACE, KV_EIO. */

@@ -218,8 +218,8 @@ static void image_put(const char *dir, const struct names *names,
     }
 }
 
-/* One image: of the pending contents those with a bit in `chosen`, of the changes of names
- * the first few. torn: which of the chosen is torn; SIZE_MAX: none. */
+/* One image: of the pending contents those with a bit in `chosen`, of the changes of
+ * names the first few. torn: which of the chosen is torn; SIZE_MAX: none. */
 static void image_judge(struct disk *d, const bool *chosen, size_t names_count,
                         size_t torn)
 {

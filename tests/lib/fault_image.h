@@ -1,9 +1,9 @@
 /* tests/lib/fault_image.h - what a disk may look like after a crash.
  *
- * Replays a recording (tests/lib/fault_io.h) and stops at each flush: what was synced is
- * there; of what was not, any part may be: every subset of up to eight pending changes, 64
- * random ones of more, with writes torn at 512 bytes. Names follow the order in which they
- * were changed, and are safe after a sync of their folder.
+ * Replays a recording (tests/lib/fault_io.h) and stops at each flush: what was synced
+ * is there; of what was not, any part may be: every subset of up to eight pending
+ * changes, 64 random ones of more, with writes torn at 512 bytes. Names follow the
+ * order in which they were changed, and are safe after a sync of their folder.
  *
  * Needs:    tests/lib/fault_io.h, raft/base/prng.h.
  * Used by:  tests/storage/test_crash.c.
@@ -28,13 +28,14 @@ struct fault_image_result {
     uint64_t bad;
 };
 
-/* Judges images of all crash points, until bad_max bad ones were found. `dir` is an empty
- * folder for them; it holds the last one afterwards. */
+/* Judges images of all crash points, until bad_max bad ones were found. `dir` is an
+ * empty folder for them; it holds the last one afterwards. */
 void fault_image_all(const struct fault_recording *r, const char *dir, uint64_t seed,
                      uint64_t bad_max, fault_image_check check, void *ctx,
                      struct fault_image_result *out);
 
-/* Builds the disk as it is after the given number of acknowledgements without a crash. */
+/* Builds the disk as it is after the given number of acknowledgements without a
+ * crash. */
 void fault_image_at(const struct fault_recording *r, const char *dir, uint32_t acks);
 
 #endif

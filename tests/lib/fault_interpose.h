@@ -1,8 +1,8 @@
 /* tests/lib/fault_interpose.h - puts fault_io between the program and libc.
  *
  * Definitions, not declarations: include it in one file of a test program, before any
- * other header. A program's own symbols win over those of shared libraries, also for the
- * calls that LMDB makes.
+ * other header. A program's own symbols win over those of shared libraries, also for
+ * the calls that LMDB makes.
  *
  * Needs:    tests/lib/fault_io.h.
  * Used by:  tests/storage/test_fault.c, test_crash.c.

@@ -27,7 +27,8 @@ static struct {
     struct fault_recording *recording; /* NULL: not written down. */
 } io = {.failed = ""};
 
-/* The real calls go straight to the kernel: libc's functions of these names are ours. */
+/* The real calls go straight to the kernel: libc's functions of these names are
+ * ours. */
 
 /* ---- set-up ---- */
 
@@ -177,7 +178,7 @@ static struct fault_op *note(enum fault_op_kind kind, const char *path)
     op = &r->ops[r->count++];
     *op = (struct fault_op){.kind = kind};
     KV_ASSERT(strlen(path) < sizeof op->path);
-    strncpy(op->path, path, sizeof op->path - 1);
+    memcpy(op->path, path, strlen(path) + 1);
     return op;
 }
 
@@ -424,7 +425,8 @@ int fault_io_renameat(int dir, const char *path, int dir2, const char *path2)
     rc = (int)syscall(SYS_renameat2, dir, path, dir2, path2, 0);
     op = rc == 0 && to != NULL ? note(FAULT_RENAME, from) : NULL;
     if (op != NULL) {
-        strncpy(op->path2, to, sizeof op->path2 - 1);
+        KV_ASSERT(strlen(to) < sizeof op->path2);
+        memcpy(op->path2, to, strlen(to) + 1);
     }
     return rc;
 }

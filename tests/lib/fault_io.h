@@ -1,9 +1,9 @@
 /* tests/lib/fault_io.h - system calls that fail, are skipped, or are written down.
  *
- * A test that includes tests/lib/fault_interpose.h (first of all, once) defines pwrite(),
- * fdatasync() and their like itself, so that the calls of storage/ and of LMDB's shared
- * library arrive here. They do the real thing, unless told otherwise. Only calls on files
- * below one folder are touched.
+ * A test that includes tests/lib/fault_interpose.h (first of all, once) defines
+ * pwrite(), fdatasync() and their like itself, so that the calls of storage/ and of
+ * LMDB's shared library arrive here. They do the real thing, unless told otherwise.
+ * Only calls on files below one folder are touched.
  *
  * Needs:    Linux's system calls.
  * Used by:  tests/storage.

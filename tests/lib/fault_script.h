@@ -1,8 +1,8 @@
 /* tests/lib/fault_script.h - a fixed row of verbs, and one source for its snapshot.
  *
- * Every verb of the store that writes, in an order that makes sense, always the same: so
- * that a failure at the nth call means the same thing in each run. Steps read what they
- * need from the store, so a step that failed can be made again.
+ * Every verb of the store that writes, in an order that makes sense, always the same:
+ * so that a failure at the nth call means the same thing in each run. Steps read what
+ * they need from the store, so a step that failed can be made again.
  *
  * Needs:    tests/lib/mem_store.h, store_model.h.
  * Used by:  tests/storage/test_fault.c, test_damage.c.

@@ -102,7 +102,8 @@ static void undo_forget_all(struct mem_store *m)
 
 /* ---- the bracket around every writing verb ---- */
 
-/* Locks, counts. 0: go on; else the fault that was asked for, before anything is done. */
+/* Locks, counts. 0: go on; else the fault that was asked for, before anything is
+ * done. */
 static int verb_begin(struct mem_store *m, bool may_use_reserve)
 {
     pthread_mutex_lock(&m->lock);

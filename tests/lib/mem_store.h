@@ -1,18 +1,20 @@
 /* tests/lib/mem_store.h - the whole store in memory, with crashes and faults on demand.
  *
- * Keeps storage/store.h's contract without a disk, deterministic and fast. One object is
- * one disk: it survives a simulated crash; store->ops->close() only ends the use of it.
- * What a verb wrote is durable when the verb returns, unless mem_store_hold() says that
- * the harness decides: then each writing verb stays undoable, and mem_store_crash() undoes
- * the newest ones, as if the crash had come before they were done. A commit is always
- * whole: that is what the real store promises, and what its crash tests check.
+ * Keeps storage/store.h's contract without a disk, deterministic and fast. One object
+ * is one disk: it survives a simulated crash; store->ops->close() only ends the use of
+ * it. What a verb wrote is durable when the verb returns, unless mem_store_hold() says
+ * that the harness decides: then each writing verb stays undoable, and
+ * mem_store_crash() undoes the newest ones, as if the crash had come before they were
+ * done. A commit is always whole: that is what the real store promises, and what its
+ * crash tests check.
  *
- * It is stricter than the real store: a caller who breaks the contract (a gap in the log,
- * a checkpoint ahead of the log) meets an assertion.
+ * It is stricter than the real store: a caller who breaks the contract (a gap in the
+ * log, a checkpoint ahead of the log) meets an assertion.
  *
  * Needs:    storage/.
  * Used by:  tests/storage, tests/server, tests/sim.
- * Threads:  any; one lock around every verb. The functions here: no verb may be running.
+ * Threads:  any; one lock around every verb. The functions here: no verb may be
+ * running.
  */
 #ifndef KV_TESTS_LIB_MEM_STORE_H
 #define KV_TESTS_LIB_MEM_STORE_H
@@ -23,17 +25,17 @@ struct mem_store; /* Opaque. */
 
 /* ---- life ---- */
 
-/* Makes an empty disk and opens it: a new directory with this incarnation (not 0), boots 1.
- * Returns 0 or KV_ENOMEM. */
+/* Makes an empty disk and opens it: a new directory with this incarnation (not 0),
+ * boots 1. Returns 0 or KV_ENOMEM. */
 KV_MUST_CHECK int mem_store_new(uint64_t incarnation, struct mem_store **out);
 void mem_store_free(struct mem_store *m);
 
 /* The store to hand to the code under test; lives as long as `m`. */
 struct store *mem_store_base(struct mem_store *m);
 
-/* What store_open() does with an existing directory, in a process that starts: counts the
- * boot, finishes an interrupted log reset. Also ends all faults that were asked for.
- * Returns 0, KV_ELOST, KV_EDAMAGED. */
+/* What store_open() does with an existing directory, in a process that starts: counts
+ * the boot, finishes an interrupted log reset. Also ends all faults that were asked
+ * for. Returns 0, KV_ELOST, KV_EDAMAGED. */
 KV_MUST_CHECK int mem_store_reopen(struct mem_store *m);
 
 /* ---- crashes ---- */
@@ -44,7 +46,8 @@ enum mem_env {
     MEM_STATE, /* checkpoint, install, mark_clear, chunk_store */
 };
 
-/* From now on writing verbs stay undoable until mem_store_sync(). Turning it off syncs. */
+/* From now on writing verbs stay undoable until mem_store_sync(). Turning it off
+ * syncs. */
 void mem_store_hold(struct mem_store *m, bool hold);
 
 /* Everything written so far is durable. */
@@ -53,15 +56,15 @@ void mem_store_sync(struct mem_store *m);
 /* Verbs of this environment since the last sync. */
 uint32_t mem_store_pending(const struct mem_store *m, enum mem_env env);
 
-/* The process dies: the newest lose_log and lose_state undoable verbs never happened, the
- * rest is durable. Call mem_store_reopen() next. */
+/* The process dies: the newest lose_log and lose_state undoable verbs never happened,
+ * the rest is durable. Call mem_store_reopen() next. */
 void mem_store_crash(struct mem_store *m, uint32_t lose_log, uint32_t lose_state);
 
 /* ---- faults ---- */
 
 /* The nth writing verb from now (1: the next) returns `code`, once. KV_ENOSPACE changes
- * nothing. After another code the verb's effect is there when `done`, else not: the real
- * store does not know either. n = 0 forgets it. */
+ * nothing. After another code the verb's effect is there when `done`, else not: the
+ * real store does not know either. n = 0 forgets it. */
 void mem_store_fail(struct mem_store *m, uint32_t nth, int code, bool done);
 
 /* While full, every writing verb that may not use the reserve returns KV_ENOSPACE: a

@@ -26,7 +26,8 @@ void store_dir_copy(const char *from, const char *to);
 /* Deletes a folder and all below it. */
 void store_dir_remove(const char *path);
 
-/* Opens a small store there: 64 MiB maps, 64 KiB reserve. Returns store_open()'s code. */
+/* Opens a small store there: 64 MiB maps, 64 KiB reserve. Returns store_open()'s
+ * code. */
 KV_MUST_CHECK int store_dir_open(const char *path, struct store **out);
 
 #endif

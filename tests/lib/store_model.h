@@ -1,4 +1,4 @@
-/* tests/lib/store_model.h - a naive store that does the same as a real one, step by step.
+/* tests/lib/store_model.h - a naive store that does what a real one does, by steps.
  *
  * Plain arrays, nothing clever: what it holds is right by inspection. model_step() does
  * one random verb on the model and on the store; model_check() compares all that can be

@@ -1,9 +1,10 @@
 /* tests/storage/test_crash.c - after a crash: the last acknowledged commit or the next.
  *
- * A workload of log writes, truncations, compactions, checkpoints, snapshots and an install
- * runs once while every write and sync is written down. Then disks are built as a crash at
- * any point may have left them, and opened. What can be read of log and state must be what
- * it was after the last acknowledged verb, or after the one that was under way.
+ * A workload of log writes, truncations, compactions, checkpoints, snapshots and an
+ * install runs once while every write and sync is written down. Then disks are built as
+ * a crash at any point may have left them, and opened. What can be read of log and
+ * state must be what it was after the last acknowledged verb, or after the one that was
+ * under way.
  */
 #include "tests/lib/fault_interpose.h"
 
@@ -250,8 +251,8 @@ static bool image_is_right(void *ctx, const char *dir, uint32_t acks)
     return right;
 }
 
-/* What each acknowledgement promised, read from a clean copy; and it is what the process
- * itself saw, unless opening had a log reset to finish. */
+/* What each acknowledgement promised, read from a clean copy; and it is what the
+ * process itself saw, unless opening had a log reset to finish. */
 static void expectations_make(struct crash *c)
 {
     for (uint32_t k = 0; k <= c->acks; k++) {
@@ -302,7 +303,8 @@ static void every_crash_leaves_the_last_commit_or_the_next(void **unused)
     assert_true(total.images >= CRASH_IMAGES_MIN);
 }
 
-/* The check above is worth something: the same code on a disk that drops syncs fails. */
+/* The check above is worth something: the same code on a disk that drops syncs
+ * fails. */
 static void a_left_out_sync_is_caught(void **unused)
 {
     struct crash *c = crash_new();

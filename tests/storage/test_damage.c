@@ -1,8 +1,8 @@
 /* tests/storage/test_damage.c - flipped bits, zeroed blocks, lost and cut files.
  *
- * A small store is damaged in one place at a time, then opened and read by a child process.
- * Each answer must be the right one or an error; a process that dies inside LMDB counts as
- * stopped. A wrong answer without an error fails the test.
+ * A small store is damaged in one place at a time, then opened and read by a child
+ * process. Each answer must be the right one or an error; a process that dies inside
+ * LMDB counts as stopped. A wrong answer without an error fails the test.
  */
 #include <setjmp.h>
 #include <stdarg.h>

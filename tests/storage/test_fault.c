@@ -1,9 +1,9 @@
 /* tests/storage/test_fault.c - the nth call fails, for every n.
  *
- * A fixed row of verbs runs again and again; in run n the nth system call (or LMDB call)
- * fails. KV_ENOSPACE must have changed nothing, and the same verb must succeed when it is
- * made again. After anything else the store is closed, as the process would end, and opened:
- * it holds what it held before the verb, or after it.
+ * A fixed row of verbs runs again and again; in run n the nth system call (or LMDB
+ * call) fails. KV_ENOSPACE must have changed nothing, and the same verb must succeed
+ * when it is made again. After anything else the store is closed, as the process would
+ * end, and opened: it holds what it held before the verb, or after it.
  */
 #include "tests/lib/fault_interpose.h"
 
@@ -198,7 +198,8 @@ static void reopen_and_compare(struct faults *f, struct store *s, uint32_t step,
     now = prints_of(s);
     s->ops->close(s);
     f->reopened++;
-    /* Steps 20 to 22 are install, reset, mark_clear: opening goes through to their end. */
+    /* Steps 20 to 22 are install, reset, mark_clear: opening goes through to their
+     * end. */
     if (!same(now, f->expect[step]) && !same(now, f->expect[step + 1]) &&
         !(step >= 20 && step <= 22 && same(now, f->expect[23]))) {
         fail_msg("n=%llu: %s failed in step %s: neither before nor after",

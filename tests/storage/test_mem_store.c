@@ -1,4 +1,5 @@
-/* tests/storage/test_mem_store.c - the memory store's own promises: crashes and faults. */
+/* tests/storage/test_mem_store.c - the memory store's own promises: crashes and
+ * faults. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,7 +1,8 @@
-/* tests/storage/test_space.c - a full quota, a full disk: what still works, and how it ends.
+/* tests/storage/test_space.c - a full quota, a full disk: what still works, and how it
+ * ends.
  *
- * The disk is a small memory file system in a mount namespace of its own; where that is not
- * allowed the cases with it are skipped, the ones with the quota are not.
+ * The disk is a small memory file system in a mount namespace of its own; where that is
+ * not allowed the cases with it are skipped, the ones with the quota are not.
  */
 #include <setjmp.h>
 #include <stdarg.h>
