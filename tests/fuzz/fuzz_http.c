@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -45,7 +46,18 @@ static int dial(void)
     /* Ends by a reset, so that no port is left waiting. */
     KV_ASSERT(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0);
     KV_ASSERT(bind(fd, (struct sockaddr *)&from, sizeof from) == 0);
-    KV_ASSERT(connect(fd, (struct sockaddr *)&at, sizeof at) == 0);
+    if (connect(fd, (struct sockaddr *)&at, sizeof at) != 0) {
+        struct pollfd wait = {.fd = fd, .events = POLLOUT};
+        socklen_t size = sizeof(int);
+        int error = -1;
+
+        /* libFuzzer's timer interrupts: the kernel goes on connecting. */
+        KV_ASSERT(errno == EINTR);
+        while (poll(&wait, 1, 5000) < 0 && errno == EINTR) {
+        }
+        KV_ASSERT(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0);
+        KV_ASSERT(error == 0);
+    }
     KV_ASSERT(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
     return fd;
 }
