@@ -325,12 +325,19 @@ fuzz fuzzers:
 	+@$(SUB) MODE=fuzz FUZZ_SECONDS='$(FUZZ_SECONDS)' $@
 endif
 
+BENCH_SRC := $(wildcard tests/bench/bench_*.c)
+define bench_rule
+$(O)/$(1:.c=): $(O)/$(1:.c=.o) $(LIBTEST) $(HOUSE)
+	$$(call link,$(HOUSE_LIBS))
+endef
+$(foreach b,$(BENCH_SRC),$(eval $(call bench_rule,$(b))))
+
 .PHONY: e2e bench
 e2e: all ## real processes on loopback: tests/e2e/[0-9]*.sh (T=number picks)
 	@JOBS=1 BUILD='$(BUILD)' LADDER='$(BUILD)/ladder.tsv' BIN='$(O)' scripts/rung.sh -o '$(O)' -n e2e -t 300 -j 1 \
 	  $(wildcard tests/e2e/$(if $(T),$(T)*,[0-9]*).sh)
 
-bench: all ## measure failover and throughput (tests/bench)
+bench: all $(patsubst %.c,$(O)/%,$(BENCH_SRC)) ## measure failover and throughput (tests/bench)
 	@BUILD='$(BUILD)' BIN='$(O)' tests/bench/run.sh
 
 # ---- the tree's own rules -------------------------------------------------------
