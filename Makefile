@@ -224,7 +224,7 @@ $(O)/kvd: $(call obj,server/main.c) $(HOUSE)
 	$(call link,$(HOUSE_LIBS))
 
 $(O)/kvctl: $(call obj,$(KVCTL_SRC)) $(LIBKV)
-	$(call link,$(LIBS_msgpack) $(LIBS_uv))
+	$(call link,$(LIBS_msgpack) $(LIBS_uv) $(LIBS_jansson))
 
 $(O)/kvload: $(call obj,$(LOAD_SRC)) $(LIBKV)
 	$(call link,$(LIBS_msgpack) $(LIBS_uv))
@@ -334,7 +334,7 @@ $(foreach b,$(BENCH_SRC),$(eval $(call bench_rule,$(b))))
 
 .PHONY: e2e bench
 e2e: all ## real processes on loopback: tests/e2e/[0-9]*.sh (T=number picks)
-	@JOBS=1 BUILD='$(BUILD)' LADDER='$(BUILD)/ladder.tsv' BIN='$(O)' scripts/rung.sh -o '$(O)' -n e2e -t 300 -j 1 \
+	@JOBS=1 BUILD='$(BUILD)' LADDER='$(BUILD)/ladder.tsv' BIN='$(O)' scripts/rung.sh -o '$(O)' -n $(call in_mode,e2e) -t 300 -j 1 \
 	  $(wildcard tests/e2e/$(if $(T),$(T)*,[0-9]*).sh)
 
 bench: all $(patsubst %.c,$(O)/%,$(BENCH_SRC)) ## measure failover and throughput (tests/bench)

@@ -90,12 +90,12 @@ case ${1:-} in
     LADDER_SECONDS=${LADDER_SECONDS:-3000}
     touch "$ladder"
     if has 'tests/*/test_*.c'; then
-      rung asan 1200 asan SIM_SEEDS=20
-      rung tsan 1200 tsan SIM_SEEDS=20
+      rung asan 1200 asan SIM_SEEDS=100
+      rung tsan 1200 tsan SIM_SEEDS=50
     fi
     [ -f tests/mutants.tsv ] && rung mutants 900 mutants
     has 'tests/fuzz/fuzz_*.c' && rung fuzz-long 1200 fuzz FUZZ_SECONDS=60
-    has 'tests/sim/main.c' && rung sim-long 900 sim SIM_FIRST=1000 SIM_SEEDS="${SIM_LONG_SEEDS:-400}"
+    has 'tests/sim/main.c' && rung sim-long 900 sim SIM_FIRST=1000 SIM_SEEDS="${SIM_LONG_SEEDS:-3000}"
     ;;
   *)
     echo "usage: ladder.sh check|test|longer" >&2
