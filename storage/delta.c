@@ -216,14 +216,20 @@ static int row_set(struct delta *d, struct delta_row *slot, const struct row *r,
     return 0;
 }
 
+/* The key lies right behind the row's head: one look at memory for both. */
 static struct delta_row *row_new(struct delta *d, const struct row *r, uint64_t hash)
 {
-    struct delta_row *slot = arena_zalloc(&d->arena, sizeof *slot);
+    struct delta_row *slot = arena_alloc(&d->arena, sizeof *slot + r->key.len);
+    uint8_t *key;
 
-    if (slot == NULL || arena_copy(&d->arena, r->key, &slot->row.key) != 0) {
+    if (slot == NULL) {
         return NULL;
     }
+    *slot = (struct delta_row){0};
+    key = (uint8_t *)(slot + 1);
+    memcpy(key, r->key.data, r->key.len);
     slot->row.kind = r->kind;
+    slot->row.key = kv_bytes(key, r->key.len);
     return row_set(d, slot, r, hash) == 0 ? slot : NULL;
 }
 

@@ -107,9 +107,9 @@ static void rows_switch(struct mem_store *m, struct mem_group *g,
 {
     struct mem_undo *u = mem_store_undo_new(m, MEM_UNDO_ROWS, MEM_STATE, g);
 
-    u->meta = g->meta;
-    u->rows = g->rows;
-    u->has_rows = true;
+    u->more->meta = g->meta;
+    u->more->rows = g->rows;
+    u->more->has_rows = true;
     g->meta = *meta;
     g->rows = rows;
 }
@@ -201,11 +201,11 @@ int mem_rows_chunk(struct mem_store *m, group_id group,
     }
     u = mem_store_undo_new(m, MEM_UNDO_CHUNK, MEM_STATE, g);
     if (chunk->offset == 0) {
-        u->file = *f;
-        u->has_file = true;
+        u->more->file = *f;
+        u->more->has_file = true;
         *f = (struct mem_file){.about = *snap};
     } else {
-        u->file.len = f->len;
+        u->more->file.len = f->len;
     }
     file_reserve(f, chunk->len + 1);
     if (chunk->len > 0) {
@@ -278,27 +278,30 @@ void mem_rows_undo(struct mem_undo *u)
     struct mem_group *g = u->group;
 
     if (u->kind == MEM_UNDO_ROWS) {
-        if (u->has_rows) {
+        if (u->more->has_rows) {
             mem_rows_drop(&g->rows);
-            g->rows = u->rows;
+            g->rows = u->more->rows;
         }
-        g->meta = u->meta;
+        g->meta = u->more->meta;
         return;
     }
-    if (u->has_file) {
+    if (u->more->has_file) {
         mem_rows_file_close(&g->received);
-        g->received = u->file;
+        g->received = u->more->file;
     } else {
-        g->received.len = u->file.len;
+        g->received.len = u->more->file.len;
     }
 }
 
 void mem_rows_forget(struct mem_undo *u)
 {
-    if (u->has_rows) {
-        mem_rows_drop(&u->rows);
+    if (u->more == NULL) {
+        return;
     }
-    if (u->has_file) {
-        mem_rows_file_close(&u->file);
+    if (u->more->has_rows) {
+        mem_rows_drop(&u->more->rows);
+    }
+    if (u->more->has_file) {
+        mem_rows_file_close(&u->more->file);
     }
 }

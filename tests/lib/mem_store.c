@@ -46,6 +46,10 @@ struct mem_undo *mem_store_undo_new(struct mem_store *m, enum mem_undo_kind kind
     u->verb = m->verbs;
     u->older = m->newest;
     m->newest = u;
+    if (kind != MEM_UNDO_LOG && kind != MEM_UNDO_REPAIR) {
+        u->more = kv_mem_zalloc(sizeof *u->more);
+        KV_ASSERT(u->more != NULL);
+    }
     return u;
 }
 
@@ -61,9 +65,10 @@ static void undo_one(struct mem_store *m, struct mem_undo *u)
         mem_rows_undo(u);
         break;
     case MEM_UNDO_IDENTITY:
-        m->identity = u->identity;
+        m->identity = u->more->identity;
         break;
     }
+    kv_mem_free(u->more);
     kv_mem_free(u);
 }
 
@@ -94,6 +99,7 @@ static void undo_forget_all(struct mem_store *m)
         m->newest = u->older;
         mem_log_forget(u);
         mem_rows_forget(u);
+        kv_mem_free(u->more);
         kv_mem_free(u);
     }
     m->pending[MEM_LOG] = 0;
@@ -167,7 +173,8 @@ static int mem_identity_save(struct store *s, const struct store_identity *id)
     KV_ASSERT(id->incarnation == m->identity.incarnation);
     KV_ASSERT(id->peers_count <= STORE_NODES_MAX);
     if (rc == 0) {
-        mem_store_undo_new(m, MEM_UNDO_IDENTITY, MEM_LOG, NULL)->identity = m->identity;
+        mem_store_undo_new(m, MEM_UNDO_IDENTITY, MEM_LOG, NULL)->more->identity =
+            m->identity;
         m->identity = *id;
     }
     return verb_end(m, MEM_LOG, rc);
@@ -441,7 +448,7 @@ static int mem_mark_clear(struct store *s, group_id group)
 
     if (rc == 0) {
         g = mem_store_group(m, group);
-        mem_store_undo_new(m, MEM_UNDO_ROWS, MEM_STATE, g)->meta = g->meta;
+        mem_store_undo_new(m, MEM_UNDO_ROWS, MEM_STATE, g)->more->meta = g->meta;
         g->meta.mark = false;
     }
     return verb_end(m, MEM_STATE, rc);

@@ -51,13 +51,26 @@ struct mem_group {
     struct mem_file received;
 };
 
-/* How to take back one group's share of a verb. */
+/* How to take back one group's share of a verb. Those of the log are many, so they are
+ * small. */
 enum mem_undo_kind {
     MEM_UNDO_LOG,      /* head, and the records that went away */
     MEM_UNDO_REPAIR,   /* one record */
     MEM_UNDO_ROWS,     /* meta and rows */
     MEM_UNDO_CHUNK,    /* the received file's length, or its whole former self */
     MEM_UNDO_IDENTITY, /* identity */
+};
+
+struct mem_undo_more {
+    /* MEM_UNDO_ROWS */
+    struct state_meta meta;
+    struct mem_rows rows;
+    bool has_rows; /* Else only the meta changed. */
+    /* MEM_UNDO_CHUNK */
+    struct mem_file file;
+    bool has_file; /* Else only file.len counts. */
+    /* MEM_UNDO_IDENTITY */
+    struct store_identity identity;
 };
 
 struct mem_undo {
@@ -75,15 +88,7 @@ struct mem_undo {
     /* MEM_UNDO_REPAIR */
     raft_index index;
     struct kv_bytes record;
-    /* MEM_UNDO_ROWS */
-    struct state_meta meta;
-    struct mem_rows rows;
-    bool has_rows; /* Else only the meta changed. */
-    /* MEM_UNDO_CHUNK */
-    struct mem_file file;
-    bool has_file; /* Else only file.len counts. */
-    /* MEM_UNDO_IDENTITY */
-    struct store_identity identity;
+    struct mem_undo_more *more; /* The other kinds: owned. */
 };
 
 struct mem_store {

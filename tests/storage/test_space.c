@@ -344,7 +344,7 @@ static void snapshots_on_a_full_disk_say_so_and_leave_nothing(void **state)
     base = (struct raft_base){meta.pos, meta.hash, meta.time_ms};
     assert_int_equal(state_open(f->s, 1, 8 << 20, &st), 0);
     for (int i = 0; i < 20; i++) {
-        char key[8];
+        char key[16];
         struct row row = {.kind = ROW_KV, .value = kv_bytes(data, 100000)};
 
         snprintf(key, sizeof key, "%d", i);
