@@ -93,6 +93,7 @@ case ${1:-} in
       rung asan 1200 asan SIM_SEEDS=100
       rung tsan 1200 tsan SIM_SEEDS=50
     fi
+    [ -f server/main.c ] && rung e2e-asan 600 e2e MODE=asan T='0[3478]'
     [ -f tests/mutants.tsv ] && rung mutants 900 mutants
     has 'tests/fuzz/fuzz_*.c' && rung fuzz-long 1200 fuzz FUZZ_SECONDS=60
     has 'tests/sim/main.c' && rung sim-long 900 sim SIM_FIRST=1000 SIM_SEEDS="${SIM_LONG_SEEDS:-3000}"
