@@ -4,6 +4,7 @@
  * that compare with the step before keep nothing: they are phrased so that the
  * state itself shows the violation. Cost: O(peers), no walk over the log.
  */
+#include "raft/snapshot.h"
 #include "raft/state.h"
 
 /* 6: applied <= commit <= last; base <= applied; the ring lies inside the log. */
@@ -37,7 +38,7 @@ static void check_terms(const struct raft *r)
 /* A role's own fields, and those of the others at rest. */
 static void check_role(const struct raft *r)
 {
-    KV_ASSERT_IMPLIES(raft_leads(r), r->leader == r->o.id && !r->impaired);
+    KV_ASSERT_IMPLIES(raft_leads(r), r->leader == r->o.id && !raft_impaired(r));
     KV_ASSERT_IMPLIES(!raft_leads(r), r->leader != r->o.id);
     KV_ASSERT_IMPLIES(!raft_leads(r), r->peers_count == 0 && r->transfer_to == 0 &&
                                           r->reads_waiting_count == 0 &&
@@ -46,7 +47,7 @@ static void check_role(const struct raft *r)
                       r->leader == 0 && r->tally.count >= 1);
     KV_ASSERT_IMPLIES(raft_installing(r), r->role == RAFT_FOLLOWER);
     KV_ASSERT_IMPLIES(raft_installing(r),
-                      r->incoming.snapshot.last.pos.index > r->commit);
+                      !raft_snapshot_late(r, &r->incoming.snapshot));
 }
 
 /* 8: a leader speaks, and counts itself, only from what its disk has. */

@@ -74,7 +74,7 @@ static void ask_voters(struct raft *r, enum raft_msg_type type)
 void raft_election_vote(struct raft *r, raft_id candidate)
 {
     KV_ASSERT(r->vote == 0 || r->vote == candidate); /* Once per term (§5.2). */
-    KV_ASSERT(!r->impaired);
+    KV_ASSERT(!raft_impaired(r));
     if (r->vote == 0) {
         r->vote = candidate;
         r->hard_dirty = true;
@@ -107,7 +107,7 @@ bool raft_election_may_campaign(const struct raft *r)
     bool votes = raft_quorum_votes(&c->now, r->o.id) ||
                  (c->now_index > r->commit && raft_quorum_votes(&c->before, r->o.id));
 
-    return votes && !r->impaired && !raft_installing(r);
+    return votes && !raft_impaired(r) && !raft_installing(r);
 }
 
 /* ---- roles ---- */
@@ -266,12 +266,24 @@ void raft_election_peer_down(struct raft *r, raft_id peer)
     }
 }
 
+static void step_back(struct raft *r)
+{
+    r->owed.votes_count = 0;
+    raft_election_follow(r, r->term, raft_leads(r) ? 0 : r->leader);
+}
+
+void raft_election_state_lost(struct raft *r, raft_index least)
+{
+    r->state_lost = true;
+    r->state_least = least;
+    step_back(r);
+}
+
 int raft_election_impaired(struct raft *r, bool impaired)
 {
     if (impaired) {
         r->impaired = true;
-        r->owed.votes_count = 0;
-        raft_election_follow(r, r->term, raft_leads(r) ? 0 : r->leader);
+        step_back(r);
         return 0;
     }
     if (r->impaired) {

@@ -44,6 +44,9 @@ void raft_election_granted(struct raft *r, raft_id voter);
 /* RAFT_EV_PEER_DOWN. */
 void raft_election_peer_down(struct raft *r, raft_id peer);
 
+/* RAFT_EV_STATE_LOST. */
+void raft_election_state_lost(struct raft *r, raft_index least);
+
 /* RAFT_EV_IMPAIRED. */
 KV_MUST_CHECK int raft_election_impaired(struct raft *r, bool impaired);
 

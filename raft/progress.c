@@ -23,6 +23,7 @@ static void progress_move(struct raft_progress *p, enum raft_progress_state to)
 {
     KV_ASSERT(progress_rows[p->state].may_become & PROGRESS_BIT(to));
     p->state = to;
+    p->state_lost = false;
     p->probe_sent = false;
     p->flight.begin = 0;
     p->flight.count = 0;

@@ -60,9 +60,11 @@ struct raft_progress {
     bool amnesiac;     /* Its log went back behind what it acked: never counted. */
     struct raft_flight flight; /* REPLICATE. */
     /* SNAPSHOT */
-    uint64_t snapshot_id;    /* Being sent; 0 while there is none to send yet. */
-    uint64_t offset_sent;    /* Bytes handed to the network. */
-    uint64_t offset_acked;   /* Bytes stored there. */
+    bool state_lost;           /* It needs one whatever its log holds. */
+    raft_index snapshot_least; /* state_lost: one that does not end before this. */
+    uint64_t snapshot_id;      /* Being sent; 0 while there is none to send yet. */
+    uint64_t offset_sent;      /* Bytes handed to the network. */
+    uint64_t offset_acked;     /* Bytes stored there. */
     uint64_t offset_rewound; /* Where the last gap was answered; UINT64_MAX: nowhere. */
 };
 

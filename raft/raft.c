@@ -176,6 +176,10 @@ static int step_event(struct raft *r, const struct raft_event *ev)
     case RAFT_EV_PEER_DOWN:
         raft_election_peer_down(r, ev->u.peer);
         return 0;
+    case RAFT_EV_STATE_LOST:
+        KV_ASSERT(ev->u.index <= r->commit);
+        raft_election_state_lost(r, ev->u.index);
+        return 0;
     case RAFT_EV_IMPAIRED:
         return raft_election_impaired(r, ev->u.impaired);
     default:
@@ -245,7 +249,7 @@ void raft_status_get(const struct raft *r, struct raft_status *out)
         .last_time_ms = r->log.last_time_ms,
         .can_read = raft_leads_surely(r),
         .transferring = r->transfer_to != 0,
-        .impaired = r->impaired,
+        .impaired = raft_impaired(r),
         .peers_count = r->peers_count,
     };
     for (uint32_t i = 0; i < r->peers_count; i++) {

@@ -54,6 +54,10 @@ enum raft_event_kind {
     RAFT_EV_PEER_DOWN,
     /* u.impaired: an entry is damaged; no vote, ack or lead. False: it is whole. */
     RAFT_EV_IMPAIRED,
+    /* The state is damaged: no vote, ack or lead until a snapshot that does not end
+     * before u.index, which is committed, is the state (_INSTALLED). It may end before
+     * what is applied: then applied goes back to it; log and commit index stay. */
+    RAFT_EV_STATE_LOST,
 };
 
 /* What is durable after a disk job: pass back what the update named. */
@@ -83,7 +87,7 @@ struct raft_event {
         uint64_t read_tag;
         raft_id peer; /* TRANSFER, PEER_DOWN. */
         struct raft_persisted persisted;
-        raft_index index;      /* APPLIED. */
+        raft_index index;      /* APPLIED, STATE_LOST. */
         struct raft_base base; /* COMPACTED. */
         /* SNAPSHOT_READY, _INSTALLED. Borrowed. */
         const struct raft_snapshot *snapshot;
@@ -138,6 +142,7 @@ struct raft_update {
     /* A peer needs one: make it (or reuse one), feed SNAPSHOT_READY with last >= the
      * log's base, or SNAPSHOT_FAILED. Repeated in each update until then. */
     bool snapshot_wanted;
+    raft_index snapshot_least; /* snapshot_wanted: last.index is at least this. */
     /* Store these bytes, then feed _STORED; NULL when there is nothing. */
     const struct raft_chunk *chunk_store;
     const struct raft_snapshot *chunk_snapshot; /* Whose bytes they are. */
@@ -267,12 +272,12 @@ struct raft_status {
     struct raft_pos last;
     raft_index last_durable;
     raft_index commit;
-    raft_index applied;
+    raft_index applied; /* Goes back only when a lost state is replaced. */
     uint64_t last_hash;
     uint64_t last_time_ms;
     bool can_read; /* Leader whose no-op is committed. */
     bool transferring;
-    bool impaired;
+    bool impaired;        /* An entry or the state is damaged. */
     uint32_t peers_count; /* Filled for leaders. */
     struct raft_peer_status peers[RAFT_REPLICAS_MAX];
 };

@@ -9,7 +9,7 @@
 /* What a message asks of our log. Made before anything changes. */
 struct append_plan {
     bool rejects;    /* The logs do not agree at prev. */
-    bool unreadable; /* An own entry is damaged: no opinion. */
+    bool unreadable; /* An own entry is damaged: no opinion of what it says. */
     bool truncates;  /* entries[skip] contradicts what we have from there on. */
     uint32_t skip;   /* entries that we have already. */
 };
@@ -94,6 +94,18 @@ static int plan_prev(const struct raft *r, const struct raft_msg *m,
     return 0;
 }
 
+/* May the leader's entry replace our damaged one, which it cannot be compared with?
+ * It was certainly another one, or nothing stands behind it that would go with it. */
+static bool may_replace(const struct raft *r, const struct raft_msg *m,
+                        const struct raft_entry *e)
+{
+    return e->pos.index > r->commit &&
+           (m->term > r->term || e->pos.index > r->proven) &&
+           raft_config_keeps(r, e->pos.index) &&
+           (e->pos.index == r->log.last.index ||
+            (r->log.last.term != 0 && e->pos.term > r->log.last.term));
+}
+
 /* Finds the first entry that is new to us. A message that says less than our log
  * does not shorten it: only a contradiction does (B32). */
 static int plan_entries(const struct raft *r, const struct raft_msg *m,
@@ -109,6 +121,10 @@ static int plan_entries(const struct raft *r, const struct raft_msg *m,
             continue;
         }
         if (rc == KV_ENOTFOUND) {
+            return 0;
+        }
+        if (rc == KV_EDAMAGED && r->impaired && may_replace(r, m, e)) {
+            plan->truncates = true;
             return 0;
         }
         if (rc != 0) {
@@ -138,6 +154,8 @@ static int make_plan(const struct raft *r, const struct raft_msg *m,
 
     if (rc == 0 && !raft_installing(r)) {
         rc = plan_prev(r, m, &plan);
+        /* Uncommitted and damaged: we do not hold it. The leader backs up over it. */
+        plan.rejects |= rc == KV_EDAMAGED && m->prev.index > r->commit;
         if (rc == 0 && !plan.rejects) {
             rc = plan_entries(r, m, &plan);
         }
@@ -204,12 +222,11 @@ int raft_recv_append(struct raft *r, const struct raft_msg *m)
     nothing_new = m->entries_count == 0 && m->round == r->owed.told_round &&
                   m->prev.index <= r->owed.told_match;
     r->round_seen = KV_MAX(r->round_seen, m->round);
-    if (raft_installing(r) || plan.unreadable) {
-        return 0;
-    }
     if (plan.rejects) {
         r->owed.reject = true;
         r->owed.rejected = m->prev;
+    }
+    if (raft_installing(r) || plan.unreadable || plan.rejects) {
         return 0;
     }
     r->owed.ack = r->owed.ack || !nothing_new;

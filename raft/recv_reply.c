@@ -3,6 +3,7 @@
 #include "raft/election.h"
 #include "raft/recv.h"
 #include "raft/replication.h"
+#include "raft/snapshot.h"
 #include "raft/state.h"
 #include "raft/update.h"
 
@@ -10,7 +11,9 @@
 static bool claims_too_much(const struct raft *r, const struct raft_msg *m)
 {
     return m->match > r->log.last.index || m->round > r->round ||
-           (m->rejected && (m->prev.index == 0 || m->conflict.index > m->prev.index));
+           m->conflict.index > r->log.last.index ||
+           (m->type == RAFT_MSG_APPEND_REPLY && m->rejected &&
+            (m->prev.index == 0 || m->conflict.index > m->prev.index));
 }
 
 /* A sign of life. Returns false when the peer's log is not ours at `match`: its
@@ -101,6 +104,10 @@ int raft_recv_heartbeat_reply(struct raft *r, const struct raft_msg *m)
     }
     p = raft_replication_find(r, m->from);
     if (p == NULL || !heard_from(r, p, m)) {
+        return 0;
+    }
+    if (m->rejected) {
+        raft_snapshot_state_lost(r, p, m->conflict.index);
         return 0;
     }
     waited = r->now_ms - p->moved_ms >= r->o.heartbeat_ms;

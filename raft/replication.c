@@ -108,6 +108,7 @@ void raft_replication_stop(struct raft *r)
     r->transfer_to = 0;
     r->outgoing_ready = false;
     r->snapshot_wanted = false;
+    r->snapshot_least = 0;
 }
 
 /* ---- appending ---- */
@@ -282,6 +283,7 @@ void raft_replication_flush(struct raft *r)
 {
     KV_ASSERT(raft_leads(r));
     r->snapshot_wanted = false;
+    r->snapshot_least = 0;
     for (uint32_t i = 0; i < r->peers_count; i++) {
         flush_peer(r, &r->peers[i]);
     }

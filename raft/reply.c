@@ -2,6 +2,7 @@
 #include "raft/reply.h"
 
 #include "raft/election.h"
+#include "raft/snapshot.h"
 #include "raft/state.h"
 #include "raft/update.h"
 
@@ -16,7 +17,7 @@ void raft_reply_owe_vote(struct raft *r, raft_id to, bool granted)
     struct raft_owed *owed = &r->owed;
 
     KV_ASSERT_IMPLIES(granted, r->vote == to);
-    if (r->impaired) {
+    if (raft_impaired(r)) {
         return; /* Neither yes nor no. */
     }
     for (uint32_t i = 0; i < owed->votes_count; i++) {
@@ -74,7 +75,8 @@ static struct raft_msg *answer_leader(struct raft *r, enum raft_msg_type type)
 {
     struct raft_msg *m = raft_update_message(r, type, r->leader);
 
-    if (m != NULL && !fill_match(r, m)) {
+    /* Who is impaired promises nothing: match and round stay 0. */
+    if (m != NULL && !raft_impaired(r) && !fill_match(r, m)) {
         r->messages_count--;
         return NULL;
     }
@@ -104,15 +106,20 @@ static void pay_votes(struct raft *r)
 static void pay_reject(struct raft *r)
 {
     struct raft_owed *owed = &r->owed;
+    raft_index floor = KV_MIN(r->commit, owed->rejected.index);
+    raft_index index = KV_MIN(owed->rejected.index, r->log.last.index);
     struct raft_msg *m = answer_leader(r, RAFT_MSG_APPEND_REPLY);
+    struct raft_meta meta;
 
     if (m == NULL) {
         return;
     }
+    while (r->impaired && index > floor && raft_log_meta(&r->log, index, &meta) != 0) {
+        index--; /* Over what is damaged; no more than the window is uncommitted. */
+    }
     m->rejected = true;
     m->prev = owed->rejected;
-    m->conflict = raft_log_back_up(&r->log, owed->rejected.index, owed->rejected.term,
-                                   KV_MIN(r->commit, owed->rejected.index));
+    m->conflict = raft_log_back_up(&r->log, index, owed->rejected.term, floor);
     owed->reject = false;
 }
 
@@ -136,6 +143,24 @@ static void pay_ack(struct raft *r, bool persisted)
     }
 }
 
+static void pay_heartbeat(struct raft *r)
+{
+    struct raft_msg *m;
+
+    if (r->impaired && !r->state_lost) {
+        return;
+    }
+    m = answer_leader(r, RAFT_MSG_HEARTBEAT_REPLY);
+    if (m == NULL) {
+        return;
+    }
+    if (r->state_lost) {
+        m->rejected = true;
+        m->conflict.index = raft_snapshot_least(r);
+    }
+    r->owed.heartbeat = false;
+}
+
 void raft_reply_flush(struct raft *r, bool persisted)
 {
     struct raft_owed *owed = &r->owed;
@@ -144,16 +169,16 @@ void raft_reply_flush(struct raft *r, bool persisted)
         return; /* What we would say in this term could be forgotten. */
     }
     pay_votes(r);
-    if (r->role != RAFT_FOLLOWER || r->leader == 0 || r->impaired) {
+    if (r->role != RAFT_FOLLOWER || r->leader == 0) {
         return;
     }
     if (owed->reject) {
         pay_reject(r);
     }
-    if (owed->ack) {
+    if (owed->ack && !raft_impaired(r)) {
         pay_ack(r, persisted);
     }
-    if (owed->heartbeat && answer_leader(r, RAFT_MSG_HEARTBEAT_REPLY) != NULL) {
-        owed->heartbeat = false;
+    if (owed->heartbeat) {
+        pay_heartbeat(r);
     }
 }

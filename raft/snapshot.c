@@ -10,11 +10,34 @@
 
 /* ---- leader ---- */
 
-static void want_snapshot(struct raft *r)
+static void want_snapshot(struct raft *r, const struct raft_progress *p)
 {
     if (r->now_ms >= r->snapshot_wanted_from_ms) {
         r->snapshot_wanted = true;
     }
+    if (p->state_lost) {
+        r->snapshot_least = KV_MAX(r->snapshot_least, p->snapshot_least);
+    }
+}
+
+/* Does the snapshot at hand lead this peer on? */
+static bool helps(const struct raft *r, const struct raft_progress *p)
+{
+    raft_index last = r->outgoing.last.pos.index;
+
+    return r->outgoing_ready && last >= r->log.base.pos.index &&
+           (p->state_lost ? last >= p->snapshot_least : last > p->match);
+}
+
+void raft_snapshot_state_lost(struct raft *r, struct raft_progress *p, raft_index least)
+{
+    if (p->state != RAFT_PROGRESS_SNAPSHOT || !p->state_lost ||
+        least > p->snapshot_least) {
+        raft_progress_probe(p, p->match + 1);
+        raft_progress_snapshot(p, r->now_ms);
+    }
+    p->state_lost = true;
+    p->snapshot_least = least;
 }
 
 static bool send_chunk(struct raft *r, struct raft_progress *p)
@@ -43,9 +66,8 @@ void raft_snapshot_send(struct raft *r, struct raft_progress *p)
 
     KV_ASSERT(p->state == RAFT_PROGRESS_SNAPSHOT);
     if (!under_way) {
-        if (!r->outgoing_ready || r->outgoing.last.pos.index < r->log.base.pos.index ||
-            r->outgoing.last.pos.index <= p->match) {
-            want_snapshot(r); /* The one at hand, if any, does not lead on. */
+        if (!helps(r, p)) {
+            want_snapshot(r, p); /* The one at hand, if any, does not lead on. */
             return;
         }
         p->snapshot_id = r->outgoing.id;
@@ -112,7 +134,8 @@ static void answer(struct raft *r, uint64_t id, uint64_t offset, bool done, bool
 {
     struct raft_msg *m;
 
-    if (r->leader == 0 || raft_leads(r) || r->term_durable != r->term || r->impaired) {
+    if (r->leader == 0 || raft_leads(r) || r->term_durable != r->term ||
+        (done && raft_impaired(r))) {
         return;
     }
     m = raft_update_message(r, RAFT_MSG_SNAPSHOT_REPLY, r->leader);
@@ -124,6 +147,17 @@ static void answer(struct raft *r, uint64_t id, uint64_t offset, bool done, bool
     }
 }
 
+raft_index raft_snapshot_least(const struct raft *r)
+{
+    return KV_MAX(r->state_least, r->log.base.pos.index);
+}
+
+bool raft_snapshot_late(const struct raft *r, const struct raft_snapshot *s)
+{
+    return r->state_lost ? s->last.pos.index < raft_snapshot_least(r)
+                         : s->last.pos.index <= r->commit;
+}
+
 void raft_snapshot_take(struct raft *r, const struct raft_msg *m)
 {
     struct raft_incoming *in = &r->incoming;
@@ -132,8 +166,7 @@ void raft_snapshot_take(struct raft *r, const struct raft_msg *m)
     if (raft_installing(r)) {
         return; /* Asked again by then. */
     }
-    if (s->last.pos.index <= r->commit) {
-        /* Late: it could only take acknowledged entries away. */
+    if (raft_snapshot_late(r, s)) {
         in->state = RAFT_INCOMING_NONE;
         if (r->log.last_durable >= s->last.pos.index) {
             answer(r, s->id, s->bytes, true, false);
@@ -174,7 +207,7 @@ void raft_snapshot_stored(struct raft *r, const struct raft_stored *stored)
     if (in->offset_stored < in->snapshot.bytes) {
         return;
     }
-    if (in->snapshot.last.pos.index <= r->commit) {
+    if (raft_snapshot_late(r, &in->snapshot)) {
         in->state = RAFT_INCOMING_NONE; /* The log was faster. */
         return;
     }
@@ -200,9 +233,15 @@ static int move_log(struct raft *r, const struct raft_snapshot *s)
 {
     struct raft_meta ours;
     int rc = raft_log_meta(&r->log, s->last.pos.index, &ours);
+    bool committed = s->last.pos.index <= r->commit;
 
-    if (rc == 0 && ours.pos.term == s->last.pos.term) {
-        if (ours.hash != s->last.hash) {
+    if (rc == 0 && ours.pos.term != s->last.pos.term && committed) {
+        return KV_ECORRUPT;
+    }
+    /* What is committed is the same everywhere, also when ours cannot be read (any
+     * more: storage has moved its base already). */
+    if ((rc == 0 && ours.pos.term == s->last.pos.term) || (rc != 0 && committed)) {
+        if (rc == 0 && ours.hash != s->last.hash) {
             return KV_ECORRUPT;
         }
         raft_log_compact(&r->log, &s->last);
@@ -229,14 +268,15 @@ int raft_snapshot_installed(struct raft *r, const struct raft_snapshot *s)
         return KV_EINVAL;
     }
     KV_ASSERT(r->role == RAFT_FOLLOWER);
-    KV_ASSERT(in->snapshot.last.pos.index > r->commit);
+    KV_ASSERT(!raft_snapshot_late(r, &in->snapshot));
     rc = move_log(r, &in->snapshot);
     if (rc != 0) {
         return rc;
     }
     /* Term and vote stay what they are (B15, B45). */
-    r->commit = in->snapshot.last.pos.index;
-    r->applied = r->commit;
+    r->applied = in->snapshot.last.pos.index;
+    r->commit = KV_MAX(r->commit, r->applied);
+    r->state_lost = false;
     r->proven = KV_MAX(r->proven, r->commit);
     in->state = RAFT_INCOMING_NONE;
     answer(r, in->snapshot.id, in->snapshot.bytes, true, false);

@@ -20,6 +20,10 @@
 /* Sends chunks to a peer in state SNAPSHOT, or asks for a snapshot. */
 void raft_snapshot_send(struct raft *r, struct raft_progress *p);
 
+/* The peer has lost its state: it gets a snapshot that does not end before `least`. */
+void raft_snapshot_state_lost(struct raft *r, struct raft_progress *p,
+                              raft_index least);
+
 /* With each heartbeat: sends again where no answer came. */
 void raft_snapshot_tick(struct raft *r);
 
@@ -28,6 +32,13 @@ void raft_snapshot_ready(struct raft *r, const struct raft_snapshot *s);
 
 /* ---- follower ---- */
 
+/* state_lost: a snapshot that ends before this is of no use. */
+raft_index raft_snapshot_least(const struct raft *r);
+
+/* Does it come too late? It could only take acknowledged entries away; to who has lost
+ * its state, it is of use unless entries behind it are gone. */
+bool raft_snapshot_late(const struct raft *r, const struct raft_snapshot *s);
+
 /* Takes the chunk of a checked SNAPSHOT message of our leader. */
 void raft_snapshot_take(struct raft *r, const struct raft_msg *m);
 
@@ -35,8 +46,8 @@ void raft_snapshot_take(struct raft *r, const struct raft_msg *m);
 void raft_snapshot_stored(struct raft *r, const struct raft_stored *stored);
 
 /* RAFT_EV_SNAPSHOT_INSTALLED. Returns 0, KV_EINVAL (no such install under way),
- * KV_ECORRUPT (the log holds another entry with that index and term), or the
- * reader's error. */
+ * KV_ECORRUPT (the log holds another entry with that index and term, or another
+ * committed one with that index), or the reader's error. */
 KV_MUST_CHECK int raft_snapshot_installed(struct raft *r,
                                           const struct raft_snapshot *s);
 

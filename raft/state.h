@@ -112,9 +112,11 @@ struct raft {
 
     /* Role (election.c). */
     enum raft_role role;
-    raft_id leader; /* Of this term; 0 when unknown. */
-    bool impaired;
-    bool hint; /* Our leader's process is said to be dead. */
+    raft_id leader;         /* Of this term; 0 when unknown. */
+    bool impaired;          /* An entry is damaged. */
+    bool state_lost;        /* The state is damaged: only a snapshot helps. */
+    raft_index state_least; /* state_lost: an older snapshot is of no use. */
+    bool hint;              /* Our leader's process is said to be dead. */
     struct prng prng;
     uint64_t election_at_ms; /* Campaign then, unless a leader is heard. */
     uint64_t heard_ms;       /* When the leader was heard last. */
@@ -145,6 +147,7 @@ struct raft {
     uint64_t transfer_until_ms;
     bool outgoing_ready; /* `outgoing` may be sent. */
     bool snapshot_wanted;
+    raft_index snapshot_least;        /* snapshot_wanted: it must not end before. */
     uint64_t snapshot_wanted_from_ms; /* After a failure: not before this time. */
     struct raft_snapshot outgoing;
 
@@ -180,6 +183,12 @@ static inline bool raft_leads(const struct raft *r)
 static inline bool raft_leads_surely(const struct raft *r)
 {
     return raft_leads(r) && r->commit >= r->term_begin;
+}
+
+/* Neither votes nor acks nor leads. */
+static inline bool raft_impaired(const struct raft *r)
+{
+    return r->impaired || r->state_lost;
 }
 
 /* True while a received snapshot is being installed: the log stands still. */

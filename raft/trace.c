@@ -125,6 +125,9 @@ static void put_body(struct line *l, const struct raft_msg *m)
         put_field(l, " round=", m->round);
         break;
     case RAFT_MSG_HEARTBEAT_REPLY:
+        if (m->rejected) {
+            put_field(l, " state_lost least=", m->conflict.index);
+        }
         put_field(l, " match=", m->match);
         put_field(l, " round=", m->round);
         break;

@@ -128,7 +128,7 @@ enum raft_role {
  *   append             prev, prev_hash, commit, round, entries_count, entries
  *   append_reply       match, hash, round; a rejection also prev, conflict, rejected
  *   heartbeat          commit, round
- *   heartbeat_reply    match, hash, round
+ *   heartbeat_reply    match, hash, round; without a usable state: rejected, conflict
  *   snapshot           snapshot, chunk
  *   snapshot_reply     chunk.snapshot_id, .offset, .done; rejected (a gap, or from the
  *                      beginning: go on at offset)
@@ -176,15 +176,17 @@ struct raft_msg {
      * highest one heard: leadership held after it was sent. */
     uint64_t round;
     /* Replies: durable, and proven equal to the log of this term's leader, up to
-     * here. */
+     * here. 0, like round, from who is impaired: it promises nothing. */
     raft_index match;
     /* Replies: chain hash at match, for the amnesia check. */
     uint64_t hash;
-    /* Rejection: the last position at or before prev where the logs may agree. */
+    /* Rejection: the last position at or before prev where the logs may agree.
+     * HEARTBEAT_REPLY: a snapshot that ends before conflict.index is of no use. */
     struct raft_pos conflict;
     /* Vote replies. */
     bool granted;
-    /* APPEND_REPLY: no such entry at prev. SNAPSHOT_REPLY: a gap. */
+    /* APPEND_REPLY: no such entry at prev. SNAPSHOT_REPLY: a gap. HEARTBEAT_REPLY: the
+     * state is lost, a snapshot is needed. */
     bool rejected;
     /* VOTE: the old leader asked for it; leases do not refuse it. */
     bool transfer;

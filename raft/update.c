@@ -112,6 +112,7 @@ void raft_update_fill(struct raft *r, bool failed, struct raft_update *out)
         .reads = r->reads,
         .reads_count = r->reads_count,
         .snapshot_wanted = r->snapshot_wanted,
+        .snapshot_least = r->snapshot_least,
         .chunk_store = r->chunk_out ? &r->chunk : NULL,
         .chunk_snapshot = r->chunk_out ? &r->chunk_snapshot : NULL,
         .install = r->install_out ? &r->incoming.snapshot : NULL,

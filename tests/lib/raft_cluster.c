@@ -84,6 +84,7 @@ void raft_cluster_start(struct raft_cluster *c, raft_id id)
         .base = d->log.base,
         .last = d->log.last,
         .applied = d->applied,
+        .impaired = d->damaged > d->applied,
         .commit_hint = d->commit_hint,
         .config = d->config,
         .config_index = d->config_index,
@@ -105,6 +106,7 @@ void raft_cluster_start(struct raft_cluster *c, raft_id id)
     raft_disk_log_copy(&n->view, &c->arena, &d->log);
     raft_status_get(n->raft, &s);
     n->applied = d->applied;
+    n->lost = false;
     n->commit = s.commit;
     (void)raft_judge_commit(c->judge, &n->view, 0, n->commit);
     n->role = s.role;
@@ -455,6 +457,7 @@ static void report(struct raft_cluster *c, struct raft_cluster_node *n,
         c->installs++;
         raft_disk_log_install(&n->view, &job->snapshot.last);
         n->applied = job->snapshot.last.pos.index;
+        n->lost = false;
         break;
     }
     (void)raft_cluster_step(c, n->id, &ev);
@@ -485,6 +488,15 @@ uint32_t raft_cluster_persist(struct raft_cluster *c, raft_id id, uint32_t jobs,
         report(c, n, &job, last);
     }
     return done;
+}
+
+void raft_cluster_lose(struct raft_cluster *c, raft_id id)
+{
+    struct raft_cluster_node *n = &c->nodes[id];
+    struct raft_event ev = {.kind = RAFT_EV_STATE_LOST, .u.index = n->disk.applied};
+
+    n->lost = true;
+    (void)raft_cluster_step(c, id, &ev);
 }
 
 /* The configuration in force at an applied index. */

@@ -36,6 +36,7 @@ struct raft_cluster_node {
     uint64_t deadline_ms;
     uint64_t clock_ms; /* Added to the cluster's time: clocks of replicas differ. */
     bool snapshot_wanted;
+    bool lost; /* Its state is damaged; until a snapshot is installed, or restarted. */
     struct raft_snapshot snapshot; /* The newest that it made; id 0: none. */
 };
 
@@ -112,6 +113,9 @@ int raft_cluster_transfer(struct raft_cluster *c, raft_id id, raft_id to);
  * how many were done. */
 uint32_t raft_cluster_persist(struct raft_cluster *c, raft_id id, uint32_t jobs,
                               bool merge);
+
+/* Its state is damaged; snapshots that end before its checkpoint are of no use. */
+void raft_cluster_lose(struct raft_cluster *c, raft_id id);
 
 /* Writes the applied state to disk, as far as the durable log reaches. */
 void raft_cluster_checkpoint(struct raft_cluster *c, raft_id id);

@@ -82,6 +82,10 @@ void raft_disk_log_install(struct raft_disk_log *log, const struct raft_base *ba
 {
     const struct raft_entry *e = raft_disk_log_get(log, base->pos.index);
 
+    if (base->pos.index == log->base.pos.index) {
+        return; /* In place of a lost state. */
+    }
+    KV_ASSERT(base->pos.index > log->base.pos.index);
     if (e == NULL || e->pos.term != base->pos.term) {
         log->last = base->pos.index;
     }

@@ -339,6 +339,12 @@ static void cmd_impair(struct raft_script *s)
     (void)raft_cluster_step(s->c, node_of(s, 1), &ev);
 }
 
+/* lose ID: its state is damaged */
+static void cmd_lose(struct raft_script *s)
+{
+    raft_cluster_lose(s->c, node_of(s, 1));
+}
+
 static void cmd_repair(struct raft_script *s)
 {
     struct raft_event ev = {.kind = RAFT_EV_IMPAIRED};
@@ -617,22 +623,39 @@ static const struct {
     const char *name;
     void (*fn)(struct raft_script *s);
 } commands[] = {
-    {"nodes", cmd_nodes},       {"log", cmd_log},
-    {"hard", cmd_hard},         {"start", cmd_start},
-    {"crash", cmd_crash},       {"forget", cmd_forget},
-    {"campaign", cmd_campaign}, {"tick", cmd_tick},
-    {"propose", cmd_propose},   {"config", cmd_config},
-    {"read", cmd_read},         {"transfer", cmd_transfer},
-    {"hint", cmd_hint},         {"impair", cmd_impair},
-    {"repair", cmd_repair},     {"persist", cmd_persist},
-    {"compact", cmd_compact},   {"checkpoint", cmd_checkpoint},
-    {"snapshot", cmd_snapshot}, {"snapshots", cmd_snapshots},
-    {"fail", cmd_fail},         {"deliver", cmd_deliver},
-    {"twice", cmd_twice},       {"drop", cmd_drop},
-    {"reverse", cmd_reverse},   {"settle", cmd_settle},
-    {"cut", cmd_cut},           {"heal", cmd_heal},
-    {"send", cmd_send},         {"status", cmd_status},
-    {"peers", cmd_peers},       {"entries", cmd_entries},
+    {"nodes", cmd_nodes},
+    {"log", cmd_log},
+    {"hard", cmd_hard},
+    {"start", cmd_start},
+    {"crash", cmd_crash},
+    {"forget", cmd_forget},
+    {"campaign", cmd_campaign},
+    {"tick", cmd_tick},
+    {"propose", cmd_propose},
+    {"config", cmd_config},
+    {"read", cmd_read},
+    {"transfer", cmd_transfer},
+    {"hint", cmd_hint},
+    {"impair", cmd_impair},
+    {"repair", cmd_repair},
+    {"lose", cmd_lose},
+    {"persist", cmd_persist},
+    {"compact", cmd_compact},
+    {"checkpoint", cmd_checkpoint},
+    {"snapshot", cmd_snapshot},
+    {"snapshots", cmd_snapshots},
+    {"fail", cmd_fail},
+    {"deliver", cmd_deliver},
+    {"twice", cmd_twice},
+    {"drop", cmd_drop},
+    {"reverse", cmd_reverse},
+    {"settle", cmd_settle},
+    {"cut", cmd_cut},
+    {"heal", cmd_heal},
+    {"send", cmd_send},
+    {"status", cmd_status},
+    {"peers", cmd_peers},
+    {"entries", cmd_entries},
     {"queue", cmd_queue},
 };
 

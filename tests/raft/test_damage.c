@@ -75,6 +75,53 @@ static void impaired_follower_has_no_opinion(void **state)
     raft_cluster_free(c);
 }
 
+/* Replica 2 holds three entries of the lost term 2 behind a committed one; `damaged`
+ * of them cannot be read. Replica 1 leads term 3 with others in their place. */
+static struct raft_cluster *lost_term(raft_index damaged)
+{
+    struct raft_cluster *c = stopped_cluster_of(3);
+
+    c->nodes[2].disk.damaged = damaged;
+    for (raft_id id = 1; id <= 3; id++) {
+        disk_entry(c, id, 1);
+        c->nodes[id].options.window = 16;
+        for (int i = 0; i < 30; i++) {
+            disk_entry(c, id, 1);
+        }
+        for (int i = 0; i < 3; i++) {
+            disk_entry(c, id, id == 2 ? 2 : 3);
+        }
+        c->nodes[id].disk.applied = 30;
+        c->nodes[id].disk.commit_hint = 31;
+        c->nodes[id].disk.config_index = 1;
+        raft_cluster_start(c, id);
+    }
+    elect(c, 1);
+    raft_cluster_settle(c);
+    return c;
+}
+
+/* The leader hears where the logs do not agree, and replaces what is damaged. */
+static void impaired_follower_is_backed_up(void **state)
+{
+    (void)state;
+    for (raft_index damaged = 32; damaged <= 34; damaged++) {
+        struct raft_cluster *c = lost_term(damaged);
+
+        assert_true(status_of(c, 2).impaired);
+        assert_int_equal(status_of(c, 2).last.index, 35);
+        assert_int_equal(status_of(c, 2).last.term, 4);
+        assert_int_equal(hash_at(c, 2, 34), hash_at(c, 1, 34));
+        for (uint32_t i = 0; i < status_of(c, 1).peers_count; i++) {
+            const struct raft_status s = status_of(c, 1);
+
+            /* But nothing was promised. */
+            assert_int_equal(s.peers[i].match, s.peers[i].id == 2 ? 0 : 35);
+        }
+        raft_cluster_free(c);
+    }
+}
+
 /* The update of that step is whole: the other peer is served, the step reports. */
 static void leader_reports_an_entry_it_cannot_send(void **state)
 {
@@ -204,6 +251,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(follower_reports_an_entry_it_cannot_compare),
         cmocka_unit_test(impaired_follower_has_no_opinion),
+        cmocka_unit_test(impaired_follower_is_backed_up),
         cmocka_unit_test(leader_reports_an_entry_it_cannot_send),
         cmocka_unit_test(a_missing_entry_is_corruption),
         cmocka_unit_test(acks_wait_for_a_readable_hash),

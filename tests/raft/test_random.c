@@ -269,6 +269,9 @@ static void do_storage(struct world *w, raft_id id)
 {
     struct raft_cluster_node *n = &w->c->nodes[id];
 
+    if (n->lost) {
+        return; /* A damaged state is not written. */
+    }
     raft_cluster_checkpoint(w->c, id);
     if (chance(w, 2) == 0 && n->disk.applied > 0) {
         raft_cluster_compact(w->c, id, n->disk.applied - chance(w, 3) % n->disk.applied,
@@ -276,12 +279,29 @@ static void do_storage(struct world *w, raft_id id)
     }
 }
 
+/* One at a time: somebody has to have a good copy. */
+static void do_lose(struct world *w, raft_id id)
+{
+    if (w->c->nodes[id].disk.applied == 0) {
+        return; /* No rows, no damage. */
+    }
+    for (raft_id other = 1; other <= NODES; other++) {
+        if (w->c->nodes[other].lost) {
+            return;
+        }
+    }
+    raft_cluster_lose(w->c, id);
+}
+
 static void do_odd(struct world *w, raft_id id)
 {
     struct raft_cluster_node *n = &w->c->nodes[id];
     struct raft_event ev = {.kind = RAFT_EV_IMPAIRED};
 
-    switch (chance(w, 4)) {
+    switch (chance(w, 5)) {
+    case 4:
+        do_lose(w, id);
+        return;
     case 0:
         ev.u.impaired = chance(w, 3) == 0;
         break;
@@ -401,12 +421,34 @@ static bool all_converged(const struct raft_cluster *c)
     }
     for (raft_id id = 1; id <= NODES; id++) {
         if (raft_quorum_member(config, id) &&
-            (c->nodes[id].applied < c->nodes[leader].view.last ||
+            (c->nodes[id].applied < c->nodes[leader].view.last || c->nodes[id].lost ||
              c->nodes[id].leader != leader)) {
             return false;
         }
     }
     return true;
+}
+
+static bool leads_surely(const struct raft_cluster *c)
+{
+    raft_id leader = raft_cluster_leader(c);
+    struct raft_status s = {0};
+
+    if (leader != 0) {
+        raft_status_get(c->nodes[leader].raft, &s);
+    }
+    return s.can_read;
+}
+
+/* Nobody can be elected or commit without it: restarted, it takes its state for whole. */
+static void restart_lost(struct raft_cluster *c)
+{
+    for (raft_id id = 1; id <= NODES; id++) {
+        if (c->nodes[id].lost) {
+            raft_cluster_crash(c, id, 0);
+            raft_cluster_start(c, id);
+        }
+    }
 }
 
 /* 13: a healthy cluster elects, commits and converges, and answers what is pending. */
@@ -423,10 +465,15 @@ static void heal(struct world *w)
             raft_cluster_start(c, id);
         }
         (void)raft_cluster_step(c, id, &ev);
-        raft_cluster_compact(c, id, 0, true);
+        if (!c->nodes[id].lost) {
+            raft_cluster_compact(c, id, 0, true);
+        }
     }
     for (uint32_t round = 0; round < 600; round++) {
         raft_cluster_settle(c);
+        if (round == 200 && !leads_surely(c)) {
+            restart_lost(c);
+        }
         if (proposed && all_converged(c)) {
             break;
         }
