@@ -186,7 +186,8 @@ static bool has_room(const struct group *g)
 
 static bool may_apply(const struct group *g)
 {
-    return g->halted == 0 && g->install_phase == GROUP_INSTALL_NONE &&
+    return g->halted == 0 && !g->lost.is_lost &&
+           g->install_phase == GROUP_INSTALL_NONE &&
            g->damage.index != group_applied(g) + 1 && g->node->phase != NODE_HALTED;
 }
 

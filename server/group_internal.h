@@ -75,6 +75,12 @@ enum group_install_phase {
     GROUP_INSTALL_CLEARING,   /* The state lane clears the mark. */
 };
 
+/* A row of the state is damaged: only a snapshot of the leader replaces it. */
+struct group_lost {
+    bool is_lost; /* Until other rows are switched in. */
+    bool told;    /* The core knows, and goes without us until then. */
+};
+
 /* Damaged entries. index 0: none. Neighbours are often damaged together: they are
  * repaired from the last one down, because an entry is known by what follows it. */
 struct group_damage {
@@ -162,8 +168,9 @@ struct group {
     /* Snapshots out. */
     struct disk_job make_job;
     bool make_running;
-    bool snapshot_wanted; /* The core wants one. */
-    bool snapshot_lost;   /* The file that was announced is gone. */
+    bool snapshot_wanted;      /* The core wants one, */
+    raft_index snapshot_least; /* that does not end before this. */
+    bool snapshot_lost;        /* The file that was announced is gone. */
     uint64_t snapshot_lost_id;
     bool snapshot_made; /* `snapshot` describes the file made last. */
     struct raft_snapshot snapshot;
@@ -180,6 +187,7 @@ struct group {
 
     /* Damage. */
     struct group_damage damage;
+    struct group_lost lost;
     struct disk_job repair_job;
 
     struct group_stats stats;
@@ -281,8 +289,10 @@ void group_chunks_free(struct group *g);
 
 /* The entry at `index` failed its checksum. Safe on the stack of raft_step(). */
 void group_entry_damaged(struct group *g, raft_index index);
-/* A row failed its checksum. */
+/* A row failed its checksum. Safe on the stack of raft_step(). */
 void group_state_damaged(struct group *g);
+/* Other rows were switched in. */
+void group_state_replaced(struct group *g);
 /* Disk write number `write` replaces everything from `first` on. */
 void group_repair_overwritten(struct group *g, raft_index first, uint64_t write);
 void group_repair_flush(struct group *g);

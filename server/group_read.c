@@ -264,6 +264,9 @@ void group_read_serve(struct group *g)
     if (g->install_phase != GROUP_INSTALL_NONE) {
         return;
     }
+    if (g->lost.is_lost) {
+        group_read_reroute_all(g); /* To whoever leads next. */
+    }
     for (uint64_t tag = g->tag_begin; tag < g->tag_end; tag++) {
         struct group_read_batch *b = batch_of(g, tag);
 

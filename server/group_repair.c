@@ -1,9 +1,12 @@
-/* server/group_repair.c - damaged entries are fetched by hash; damaged rows stop us.
+/* server/group_repair.c - damaged entries are fetched by hash; rows, with a snapshot.
  *
  * An entry at or below the checkpoint is not needed to recover: the log is compacted
  * past it. One behind it makes the replica impaired (no votes, acks or leadership, no
  * quorum reads) until a peer supplies it, or a leader replaces it. No record is
  * believed that does not continue our own hash chain.
+ *
+ * A damaged row makes the state useless: nothing is applied, read or written any more
+ * until the leader's snapshot has replaced all of it. The log is as good as before.
  */
 #include "raft/record.h"
 #include "server/group_internal.h"
@@ -21,11 +24,48 @@ void group_entry_damaged(struct group *g, raft_index index)
 
 void group_state_damaged(struct group *g)
 {
-    group_halt(
-        g, KV_EDAMAGED,
-        "a row of the state failed its checksum: this replica stops serving. Stop "
-        "the node, delete its data directory and replace the node, while the other "
-        "replicas go on");
+    if (g->lost.is_lost) {
+        return;
+    }
+    g->lost.is_lost = true;
+    group_log(
+        g, LOG_ERROR,
+        "is=state_lost why=\"a row of the state failed its checksum: this replica "
+        "serves again when it has a snapshot\"");
+    group_wake(g);
+}
+
+void group_state_replaced(struct group *g)
+{
+    g->lost = (struct group_lost){0};
+}
+
+/* The only voter has nobody to get a snapshot from. */
+static bool is_alone(struct group *g)
+{
+    const struct raft_config *c = group_config(g);
+
+    return c->voters_count == 1 && c->voters_old_count == 0 && c->voters[0] == g->self;
+}
+
+static void lost_flush(struct group *g)
+{
+    struct raft_event ev = {.kind = RAFT_EV_STATE_LOST};
+    raft_index checkpoint = state_checkpoint_base(g->st)->pos.index;
+
+    if (!g->lost.is_lost || g->lost.told || g->install_phase != GROUP_INSTALL_NONE) {
+        return; /* What is being installed may be all that is needed. */
+    }
+    if (is_alone(g)) {
+        group_halt(g, KV_EDAMAGED,
+                   "a row of the state failed its checksum, and there is no other "
+                   "replica: the group cannot go on");
+        return;
+    }
+    g->lost.told = true;
+    /* The state on disk never goes back; a checkpoint under way may take it further. */
+    ev.u.index = g->checkpoint_running ? group_applied(g) : checkpoint;
+    (void)group_feed(g, &ev);
 }
 
 raft_index group_repair_scan(struct group *g, raft_index from, raft_index last)
@@ -248,6 +288,7 @@ void group_repair_flush(struct group *g)
     struct group_damage *d = &g->damage;
     raft_index checkpoint = state_checkpoint_base(g->st)->pos.index;
 
+    lost_flush(g);
     if (d->index == 0 || d->repairing || g->install_phase != GROUP_INSTALL_NONE) {
         return;
     }

@@ -47,6 +47,7 @@ void group_snapshot_note(struct group *g, const struct raft_update *up)
         group_wake(g);
     }
     g->snapshot_wanted = up->snapshot_wanted;
+    g->snapshot_least = up->snapshot_least;
     if (up->chunk_store != NULL) {
         KV_ASSERT(up->chunk_snapshot != NULL);
         chunk_store(g, up->chunk_snapshot, up->chunk_store);
@@ -76,12 +77,13 @@ static void feed_ready(struct group *g)
     (void)group_feed(g, &ev);
 }
 
-static raft_index log_base(const struct group *g)
+/* Where a snapshot must end at least to be of use. */
+static raft_index least_of(const struct group *g)
 {
     struct raft_status status;
 
     raft_status_get(g->raft, &status);
-    return status.base.pos.index;
+    return KV_MAX(status.base.pos.index, g->snapshot_least);
 }
 
 static void make_flush(struct group *g)
@@ -96,12 +98,15 @@ static void make_flush(struct group *g)
     if (!g->snapshot_wanted || g->make_running || g->halted != 0) {
         return;
     }
-    if (g->snapshot_made && g->snapshot.last.pos.index >= log_base(g)) {
+    if (g->snapshot_made && g->snapshot.last.pos.index >= least_of(g)) {
         feed_ready(g);
         return;
     }
-    g->snapshot_made = false; /* Too old, or none. */
-    if (checkpoint == 0 || checkpoint < log_base(g)) {
+    if (g->snapshot_made) {
+        g->snapshot_made = false; /* Too old: now a checkpoint is due. */
+        group_wake(g);
+    }
+    if (checkpoint == 0 || checkpoint < least_of(g)) {
         return; /* The checkpoint comes first; it is due. */
     }
     g->make_job = (struct disk_job){.kind = DISK_SNAPSHOT_MAKE, .group = g->id};
@@ -175,6 +180,17 @@ static void install_failed(struct group *g, int rc)
     feed_failed(g, g->install.id);
 }
 
+/* In place of a lost state it may end before what is committed here; then our log has
+ * its last entry, or one of the two was changed. */
+static bool contradicts_log(struct group *g, const struct raft_base *last)
+{
+    struct raft_meta meta;
+
+    return last->pos.index <= g->commit &&
+           raft_meta_get(g->raft, last->pos.index, &meta) == 0 &&
+           (meta.pos.term != last->pos.term || meta.hash != last->hash);
+}
+
 static void install_flush(struct group *g)
 {
     struct disk_job *job = &g->install_job;
@@ -183,8 +199,13 @@ static void install_flush(struct group *g)
         g->make_running) {
         return;
     }
-    if (g->install.last.pos.index <= group_applied(g)) {
+    if (g->install.last.pos.index <= group_applied(g) && !g->lost.is_lost) {
         install_failed(g, KV_EEXIST); /* A late one: the state is further. */
+        return;
+    }
+    if (contradicts_log(g, &g->install.last)) {
+        group_halt(g, KV_ECORRUPT,
+                   "the leader's snapshot contradicts a committed entry");
         return;
     }
     g->install_phase = GROUP_INSTALL_INSTALLING;
@@ -198,8 +219,9 @@ static bool log_continues(struct group *g, const struct raft_base *last)
 {
     struct raft_meta meta;
 
-    return raft_meta_get(g->raft, last->pos.index, &meta) == 0 &&
-           meta.pos.term == last->pos.term;
+    return last->pos.index <= g->commit ||
+           (raft_meta_get(g->raft, last->pos.index, &meta) == 0 &&
+            meta.pos.term == last->pos.term);
 }
 
 static void log_reset(struct group *g)
@@ -250,6 +272,7 @@ static void install_done(struct group *g, const struct disk_job *job)
                   "group=%u installed another snapshot than asked for", g->id);
         return;
     }
+    group_state_replaced(g);
     group_write_lost(g, g->install.last.pos.index);
     log_reset(g);
 }

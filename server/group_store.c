@@ -135,7 +135,7 @@ static void checkpoint_start(struct group *g)
 static bool checkpoint_may_begin(const struct group *g)
 {
     return !g->checkpoint_running && g->install_phase == GROUP_INSTALL_NONE &&
-           g->halted == 0 &&
+           g->halted == 0 && !g->lost.is_lost &&
            /* The state on disk never runs ahead of this node's own durable log. */
            (g->checkpoint_retry || group_applied(g) <= g->durable);
 }
@@ -178,6 +178,11 @@ static void checkpoint_done(struct group *g, const struct disk_job *job)
         return;
     }
     state_checkpointed(g->st, false);
+    if (job->result == KV_EDAMAGED) {
+        g->checkpoint_retry = true; /* Until a snapshot takes the place of all of it. */
+        group_state_damaged(g);
+        return;
+    }
     if (job->result != KV_ENOSPACE) {
         node_halt(g->node, KV_EIO, "group=%u checkpoint failed: %s", g->id,
                   kv_err_text(job->result));

@@ -180,29 +180,95 @@ static void a_start_survives_damage_behind_the_checkpoint(void **state)
     assert_converged(w);
 }
 
-static void a_damaged_row_stops_the_replica_and_the_others_go_on(void **state)
+static void flip_row(struct fake_node *n, const char *key)
+{
+    assert_true(mem_store_flip_row(n->mem, FAKE_GROUP, ROW_KV, kv_bytes_str(key), 77));
+}
+
+/* The others go on; it comes back with a snapshot, which ends before what it holds. */
+static void a_leader_with_a_damaged_row_steps_down_and_takes_a_snapshot(void **state)
 {
     struct fake_world *w = *state;
     struct fake_node *old = fake_leader(w);
     uint32_t old_id = id_of(old);
+    struct raft_status status;
     uint64_t get;
 
     fake_put_ok(old, "a", "1");
     fake_pass_ms(w, 3000); /* Checkpointed, out of the delta. */
-    assert_true(
-        mem_store_flip_row(old->mem, FAKE_GROUP, ROW_KV, kv_bytes_str("a"), 77));
+    fake_put_ok(old, "b", "1");
+    flip_row(old, "a");
     get = fake_get(old, "a");
     fake_settle(w);
 
     assert_int_equal(fake_reply_of(w, get)->error, KV_EDAMAGED);
-    assert_int_equal(group_halted(old->group), KV_EDAMAGED);
+    assert_int_equal(group_halted(old->group), 0);
     assert_false(group_is_leader(old->group));
-    fake_pass_ms(w, 1000);
+    group_raft_status(old->group, &status);
+    assert_true(status.impaired);
+    get = fake_get(old, "b"); /* Not from a state that is damaged. */
+    assert_int_equal(old->rerouted.count, 1);
+    fake_pass_ms(w, 2000);
     assert_non_null(fake_leader(w));
     assert_int_not_equal(id_of(fake_leader(w)), old_id);
     fake_get_is(fake_leader(w), "a", "1");
-    get = fake_get(old, "a");
-    assert_int_equal(old->rerouted.count, 1);
+    fake_put_ok(fake_leader(w), "c", "1");
+    fake_pass_ms(w, 2000);
+
+    group_raft_status(old->group, &status);
+    assert_false(status.impaired);
+    assert_converged(w);
+    fake_crash(old);
+    fake_restart(w, old_id); /* So does its disk. */
+    fake_pass_ms(w, 1000);
+    assert_converged(w);
+}
+
+/* Nothing is written meanwhile, and the follower's log is as long as the leader's. */
+static void a_follower_with_a_damaged_row_takes_a_snapshot(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *leader = fake_leader(w);
+    struct fake_node *victim = follower_of(w, leader);
+    struct store_damage damage = {.group = FAKE_GROUP, .in_state = true};
+    struct raft_status status;
+
+    fake_put_ok(leader, "a", "1");
+    fake_pass_ms(w, 3000);
+    flip_row(victim, "a");
+    fake_turn_begin(victim);
+    group_on_damage(victim->group, &damage);
+    fake_turn_end(victim);
+    fake_settle(w);
+    group_raft_status(victim->group, &status);
+    assert_true(status.impaired);
+    fake_pass_ms(w, 2000);
+
+    group_raft_status(victim->group, &status);
+    assert_false(status.impaired);
+    assert_ptr_equal(fake_leader(w), leader);
+    assert_converged(w);
+    fake_put_ok(leader, "a", "2"); /* It reads and writes the row again. */
+    fake_pass_ms(w, 3000);
+    assert_converged(w);
+}
+
+/* There is nobody who could send it a snapshot. */
+static void a_damaged_row_halts_the_only_voter(void **state)
+{
+    struct fake_world *w = fake_world_new(1);
+    struct fake_node *n;
+
+    (void)state;
+    fake_world_start(w);
+    n = fake_elect(w);
+    fake_put_ok(n, "a", "1");
+    fake_pass_ms(w, 3000);
+    flip_row(n, "a");
+    (void)fake_get(n, "a");
+    fake_settle(w);
+    assert_int_equal(group_halted(n->group), KV_EDAMAGED);
+    fake_world_free(w);
 }
 
 /* Answers a node's newest question as its peers would. */
@@ -269,7 +335,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_damaged_entry_is_found_when_it_is_sent),
         CASE(damage_behind_the_checkpoint_is_compacted_away),
         CASE(a_start_survives_damage_behind_the_checkpoint),
-        CASE(a_damaged_row_stops_the_replica_and_the_others_go_on),
+        CASE(a_leader_with_a_damaged_row_steps_down_and_takes_a_snapshot),
+        CASE(a_follower_with_a_damaged_row_takes_a_snapshot),
+        cmocka_unit_test(a_damaged_row_halts_the_only_voter),
     };
 
     if (argc > 1) {
