@@ -440,7 +440,7 @@ static bool leads_surely(const struct raft_cluster *c)
     return s.can_read;
 }
 
-/* Nobody can be elected or commit without it: restarted, it takes its state for whole. */
+/* Nobody is elected without it: restarted, it takes its state for whole. */
 static void restart_lost(struct raft_cluster *c)
 {
     for (raft_id id = 1; id <= NODES; id++) {
