@@ -36,9 +36,11 @@ static bool fill(struct ballast *b)
         return false;
     }
     if (posix_fallocate(b->fd, (off_t)b->held_bytes, (off_t)more) != 0) {
-        if (ftruncate(b->fd, (off_t)b->held_bytes) != 0) {
-            b->full_bytes = b->held_bytes; /* Odd disk: go on with what there is. */
-        }
+        /* Give back the part that fitted; if that fails, the file is longer than it
+         * counts, and the next try goes over it again. */
+        int rc = ftruncate(b->fd, (off_t)b->held_bytes);
+
+        (void)rc;
         return false;
     }
     b->held_bytes = b->full_bytes;

@@ -28,7 +28,7 @@
 #include "storage/ballast.h"
 
 enum {
-    LMDB_DATABASES_MAX = 12,
+    LMDB_DATABASES_MAX = 20,
     LMDB_PAGE_BYTES = 4096,
     LMDB_READERS_MAX = 16,
 };

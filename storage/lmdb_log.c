@@ -62,7 +62,7 @@ int lmdb_log_head(struct lmdb_store *ls, MDB_txn *txn, group_id group,
     int rc = mdb_get(txn, ls->log.dbis[LOG_HEADS], &key, &value);
 
     if (rc == MDB_NOTFOUND) {
-        if (group < ls->groups_max && atomic_load(&ls->log_known[group])) {
+        if (group < ls->groups_max && lmdb_is_known(&ls->log_known[group], txn)) {
             return KV_EDAMAGED; /* It was there. */
         }
         *out = (struct log_state){0};
@@ -375,6 +375,7 @@ int lmdb_log_write(struct store *s, const struct log_write *writes, size_t count
     struct lmdb_store *ls = lmdb_store_of(s);
     struct lmdb_demand d = demand_of(writes, count);
     MDB_txn *txn;
+    uint64_t id;
     int rc = lmdb_write_begin(&ls->log, &d, &txn);
 
     if (rc != 0) {
@@ -383,9 +384,13 @@ int lmdb_log_write(struct store *s, const struct log_write *writes, size_t count
     for (size_t i = 0; rc == 0 && i < count; i++) {
         rc = write_apply(ls, txn, &writes[i]);
     }
+    id = (uint64_t)mdb_txn_id(txn);
     rc = lmdb_write_end(&ls->log, txn, rc);
     for (size_t i = 0; rc == 0 && i < count; i++) {
-        atomic_store(&ls->log_known[writes[i].group], true);
+        uint64_t none = 0;
+
+        (void)atomic_compare_exchange_strong(&ls->log_known[writes[i].group], &none,
+                                             id);
     }
     return rc;
 }

@@ -60,9 +60,15 @@ int lmdb_state_meta(struct lmdb_store *ls, MDB_txn *txn, group_id group,
     int rc = mdb_get(txn, ls->state.dbis[STATE_GROUPS], &key, &value);
 
     if (rc == MDB_NOTFOUND) {
+        if (group < ls->groups_max && lmdb_is_known(&ls->state_known[group], txn)) {
+            return KV_EDAMAGED; /* It was there. */
+        }
         *out = (struct state_meta){0};
         *out_generation = 0;
         return 0;
+    }
+    if (rc == 0 && lmdb_is_reader(ls, txn) && !lmdb_page_leaf_ok(value.mv_data)) {
+        return KV_EDAMAGED;
     }
     return rc != 0 ? rc
                    : meta_state_decode(group, lmdb_bytes(&value), out, out_generation);
@@ -467,6 +473,8 @@ int lmdb_state_checkpoint(struct store *s, group_id group,
     struct lmdb_demand d = {.pages = 32, .urgent = true};
     uint32_t generation = 0;
     uint32_t none = 0;
+    uint64_t never = 0;
+    uint64_t id;
     MDB_txn *txn;
     int rc;
 
@@ -481,9 +489,11 @@ int lmdb_state_checkpoint(struct store *s, group_id group,
         return rc;
     }
     rc = checkpoint_apply(ls, txn, group, meta, rows, count, &generation);
+    id = (uint64_t)mdb_txn_id(txn);
     rc = lmdb_write_end(&ls->state, txn, rc);
     if (rc == 0) {
         atomic_fetch_add(&ls->checkpoints, 1);
+        (void)atomic_compare_exchange_strong(&ls->state_known[group], &never, id);
         /* The group's first: from now on there is something to read. */
         (void)atomic_compare_exchange_strong(&ls->generations[group], &none,
                                              generation);

@@ -1,8 +1,8 @@
 /* storage/lmdb_store.h - what the files of the LMDB store share. Private to storage/.
  *
  * Databases of the log environment: "heads" (group u32 BE -> log record of
- * storage/meta.h), "node" ("identity" -> identity record), "log0".."log7" (group u32
- * BE, index u64 BE -> entry record of raft/record.h; group g is in log(g mod 8)). Of
+ * storage/meta.h), "node" ("identity" -> identity record), "log00".."log15" (group u32
+ * BE, index u64 BE -> entry record of raft/record.h; group g is in log(g mod 16)). Of
  * the state environment: "groups" (group u32 BE -> state record), "rows" (group u32 BE,
  * generation u32 BE, kind u8, key -> row record of storage/row.h), "node" ("identity").
  *
@@ -22,7 +22,7 @@ enum {
     LOG_HEADS = 0, /* Places in lmdb_env.dbis. */
     LOG_NODE = 1,
     LOG_ENTRIES = 2,
-    LOG_SHARDS = 8,
+    LOG_SHARDS = 16,
     LOG_KEY_BYTES = 12,
     STATE_GROUPS = 0,
     STATE_ROWS = 1,
@@ -74,8 +74,11 @@ struct lmdb_store {
     _Atomic uint32_t *generations;
     /* By group: the generation that does not add up to what its meta says; 0: none. */
     _Atomic uint32_t *damaged;
-    atomic_bool *verified;  /* By group: its rows were summed up at open. */
-    atomic_bool *log_known; /* By group: it has a head; a missing one is damage. */
+    atomic_bool *verified; /* By group: its rows were summed up at open. */
+    /* By group: the transaction since which it has a head, or a meta; 0: none yet. A
+     * reader of that transaction or a later one who misses it has met damage. */
+    _Atomic uint64_t *log_known;
+    _Atomic uint64_t *state_known;
     _Atomic uint64_t checkpoints;
     pthread_mutex_t files_lock;   /* Guards `files`. */
     struct snapshot_slot **files; /* By group; NULL until used. */
@@ -93,6 +96,14 @@ static inline bool lmdb_is_reader(const struct lmdb_store *ls, const MDB_txn *tx
 {
     return txn == ls->log_reader.txn || txn == ls->state_reader.txn ||
            txn == ls->side_log_reader.txn || txn == ls->side_state_reader.txn;
+}
+
+/* Was the row there before what this transaction sees? */
+static inline bool lmdb_is_known(const _Atomic uint64_t *known, MDB_txn *txn)
+{
+    uint64_t since = atomic_load(known);
+
+    return since != 0 && (uint64_t)mdb_txn_id(txn) >= since;
 }
 
 /* Key of a group in "heads" and "groups". */

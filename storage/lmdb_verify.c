@@ -26,7 +26,7 @@ static int head_visit(struct lmdb_store *ls, group_id group, const MDB_val *valu
     /* A node whose term or vote cannot be read must not go on: it is a lost node. And
      * the damage may be in the key: then another group has lost its vote. */
     if (rc == 0 && group < ls->groups_max) {
-        atomic_store(&ls->log_known[group], true);
+        atomic_store(&ls->log_known[group], 1);
     }
     return rc;
 }
@@ -36,6 +36,9 @@ static int meta_visit(struct lmdb_store *ls, group_id group, const MDB_val *valu
     struct state_meta meta;
     uint32_t generation;
 
+    if (group < ls->groups_max) {
+        atomic_store(&ls->state_known[group], 1);
+    }
     if (group < ls->groups_max &&
         meta_state_decode(group, lmdb_bytes(value), &meta, &generation) == 0) {
         atomic_store(&ls->generations[group], generation);

@@ -123,6 +123,7 @@ static void store_free(struct lmdb_store *ls)
     kv_mem_free((void *)ls->damaged);
     kv_mem_free((void *)ls->verified);
     kv_mem_free((void *)ls->log_known);
+    kv_mem_free((void *)ls->state_known);
     pthread_mutex_destroy(&ls->files_lock);
     kv_mem_free(ls);
 }
@@ -314,8 +315,10 @@ static int env_open(const struct opening *op, struct lmdb_env *e, const char *na
 
 static int envs_open(const struct opening *op)
 {
-    static const char *const log_names[] = {"heads", "node", "log0", "log1", "log2",
-                                            "log3",  "log4", "log5", "log6", "log7"};
+    static const char *const log_names[] = {
+        "heads", "node",  "log00", "log01", "log02", "log03", "log04", "log05", "log06",
+        "log07", "log08", "log09", "log10", "log11", "log12", "log13", "log14", "log15",
+    };
     static const char *const state_names[] = {"groups", "rows", "node"};
     struct lmdb_env_options log_options = {.databases = log_names,
                                            .databases_count = LOG_ENTRIES + LOG_SHARDS,
@@ -379,9 +382,10 @@ static int tables_make(const struct opening *op)
     ls->damaged = kv_mem_zalloc(ls->groups_max * sizeof *ls->damaged);
     ls->verified = kv_mem_zalloc(ls->groups_max * sizeof *ls->verified);
     ls->log_known = kv_mem_zalloc(ls->groups_max * sizeof *ls->log_known);
+    ls->state_known = kv_mem_zalloc(ls->groups_max * sizeof *ls->state_known);
     ls->files = kv_mem_zalloc(ls->groups_max * sizeof *ls->files);
     return ls->generations != NULL && ls->damaged != NULL && ls->verified != NULL &&
-                   ls->log_known != NULL && ls->files != NULL
+                   ls->log_known != NULL && ls->state_known != NULL && ls->files != NULL
                ? 0
                : KV_ENOMEM;
 }

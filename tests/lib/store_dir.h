@@ -13,6 +13,14 @@ enum {
     STORE_DIR_BYTES = 256
 };
 
+/* Sanitizers make mapping and unmapping slow: tests that open thousands of stores do a
+ * part of it there, and all of it in the other builds. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define STORE_DIR_SLOW 1
+#else
+#define STORE_DIR_SLOW 0
+#endif
+
 /* Makes an empty folder below $TMPDIR or /tmp. Ends the test program when it cannot. */
 void store_dir_make(char path[STORE_DIR_BYTES]);
 

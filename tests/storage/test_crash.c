@@ -23,7 +23,8 @@
 
 enum {
     CRASH_ACKS_MAX = 400,
-    CRASH_IMAGES_MIN = 2000,
+    CRASH_SEEDS = STORE_DIR_SLOW ? 1 : 3,
+    CRASH_IMAGES_MIN = STORE_DIR_SLOW ? 800 : 2000,
     CRASH_GROUP = MODEL_GROUPS, /* Where the snapshot goes. */
 };
 
@@ -280,7 +281,7 @@ static void every_crash_leaves_the_last_commit_or_the_next(void **unused)
     struct fault_image_result total = {0};
 
     (void)unused;
-    for (uint64_t seed = 1; seed <= 3; seed++) {
+    for (uint64_t seed = 1; seed <= CRASH_SEEDS; seed++) {
         struct crash *c = crash_new();
         struct fault_image_result r;
 
