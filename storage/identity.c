@@ -53,8 +53,9 @@ static int identity_write(struct lmdb_env *e, uint32_t dbi,
 int identity_load(struct store *s, struct store_identity *out)
 {
     struct lmdb_store *ls = lmdb_store_of(s);
+    int rc = identity_read(&ls->log, LOG_NODE, &ls->log_reader, out);
 
-    return identity_read(&ls->log, LOG_NODE, &ls->log_reader, out);
+    return rc == KV_ENOTFOUND ? KV_EDAMAGED : rc; /* Opening has written it. */
 }
 
 int identity_save(struct store *s, const struct store_identity *id)

@@ -9,6 +9,7 @@
 
 #include "raft/base/crc.h"
 #include "raft/base/err.h"
+#include "storage/lmdb_page.h"
 
 enum {
     ENV_STEP_SMALL_BYTES = 256 * 1024, /* The file grows in these steps ... */
@@ -88,6 +89,36 @@ static int marks_check(struct lmdb_env *e, MDB_txn *txn, const char **out_reason
         }
     }
     return 0;
+}
+
+/* The table of names must hold our databases, each once, in a leaf that is well formed:
+ * a name that leads to another's tree would make that one change under both. */
+static int names_check(struct lmdb_env *e, MDB_txn *txn, const char **out_reason)
+{
+    struct kv_bytes before = {0};
+    MDB_cursor *cursor;
+    MDB_val key;
+    MDB_val value;
+    uint32_t count = 0;
+    int rc = mdb_cursor_open(txn, 1, &cursor);
+
+    if (rc != 0) {
+        return rc;
+    }
+    while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+        if (!lmdb_page_leaf_ok(key.mv_data) ||
+            (count > 0 && kv_bytes_compare(before, lmdb_bytes(&key)) >= 0)) {
+            break;
+        }
+        before = lmdb_bytes(&key);
+        count++;
+    }
+    mdb_cursor_close(cursor);
+    if (rc == 0 || (rc == MDB_NOTFOUND && count != e->dbis_count)) {
+        *out_reason = "its table of databases is damaged";
+        rc = MDB_CORRUPTED;
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
 /* ---- space ---- */
@@ -483,7 +514,10 @@ int lmdb_env_verify(struct lmdb_env *e, const char **out_reason)
     if (rc != 0) {
         return rc;
     }
-    rc = marks_check(e, r.txn, out_reason);
+    rc = names_check(e, r.txn, out_reason);
+    if (rc == 0) {
+        rc = marks_check(e, r.txn, out_reason);
+    }
     if (rc == 0) {
         rc = pages_used(e, r.txn, &used);
     }
