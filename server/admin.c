@@ -167,6 +167,7 @@ static void status_nodes(const struct node *n, struct buf *b)
 
 static void status_group(const struct node *n, group_id id, struct buf *b)
 {
+    const struct group *g = node_group(n, id);
     struct rpc_group_status s;
     uint32_t i;
 
@@ -178,7 +179,14 @@ static void status_group(const struct node *n, group_id id, struct buf *b)
     for (i = 0; i < s.voters_count; i++) {
         text(b, "%s%u", i > 0 ? "," : "", s.voters[i]);
     }
-    text(b, "]}");
+    text(b, "]");
+    if (g != NULL) { /* Equal on all replicas at the same index. */
+        const struct state_meta *m = group_state_meta(g);
+
+        text(b, ",\"state_index\":%" PRIu64 ",\"state_hash\":\"%016" PRIx64 "\"",
+             m->applied.pos.index, m->state_hash);
+    }
+    text(b, "}");
 }
 
 static int get_status(struct node *n, struct buf *b)

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -140,6 +141,74 @@ static void status_is_json_with_the_facts(void **state)
     net_free(net);
 }
 
+/* The state of group `i` of the map as node `id` has it; false without a replica. */
+static bool state_of(struct net *net, uint32_t id, size_t i, json_int_t *out_index,
+                     char out_hash[17])
+{
+    json_error_t error;
+    json_t *root, *group, *hash;
+    struct buf b;
+
+    buf_init(&b, sizeof(body) - 1);
+    assert_int_equal(admin_get(net->nodes[id].node, "/v1/status", NULL, &b, &type),
+                     200);
+    root = json_loadb((const char *)b.data, b.len, 0, &error);
+    buf_close(&b);
+    assert_non_null(root);
+    group = json_array_get(json_object_get(root, "groups"), i);
+    hash = json_object_get(group, "state_hash");
+    if (hash != NULL) {
+        assert_int_equal(json_string_length(hash), 16);
+        memcpy(out_hash, json_string_value(hash), 17);
+        *out_index = json_integer_value(json_object_get(group, "state_index"));
+    }
+    json_decref(root);
+    return hash != NULL;
+}
+
+static void replicas_show_equal_states_and_others_none(void **state)
+{
+    struct net_options o = {.nodes = 3, .groups = 4, .replicas = 2};
+    struct net *net = net_new(&o);
+    char before[4][17], first[17], hash[17];
+    json_int_t index, first_index;
+    uint32_t replicas, changed = 0;
+    char key[16];
+
+    (void)state;
+    net_start_all(net);
+    assert_true(net_run_until(net, net_is_ready, NULL, 5000));
+    for (size_t i = 0; i < 4; i++) {
+        for (uint32_t id = 1; id <= 3; id++) {
+            (void)state_of(net, id, i, &index, before[i]);
+        }
+    }
+    for (int i = 0; i < 20; i++) {
+        snprintf(key, sizeof key, "key%d", i);
+        assert_int_equal(net_put(net, 1, key, "v"), 0);
+    }
+    net_run_ms(net, 1000);
+    for (size_t i = 0; i < 4; i++) {
+        replicas = 0;
+        first_index = 0;
+        for (uint32_t id = 1; id <= 3; id++) {
+            if (!state_of(net, id, i, &index, hash)) {
+                continue;
+            }
+            if (replicas++ == 0) {
+                memcpy(first, hash, sizeof first);
+                first_index = index;
+            }
+            assert_string_equal(hash, first);
+            assert_int_equal(index, first_index);
+        }
+        assert_int_equal(replicas, 2);
+        changed += strcmp(first, before[i]) != 0;
+    }
+    assert_int_not_equal(changed, 0);
+    net_free(net);
+}
+
 static void other_paths_are_not_found(void **state)
 {
     struct net *net = make();
@@ -174,6 +243,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_cut_off_node_is_not_ready),
         cmocka_unit_test(a_stopping_node_is_not_ready),
         cmocka_unit_test(status_is_json_with_the_facts),
+        cmocka_unit_test(replicas_show_equal_states_and_others_none),
         cmocka_unit_test(other_paths_are_not_found),
         cmocka_unit_test(too_small_a_buffer_is_an_error_not_half_an_answer),
     };
