@@ -102,6 +102,13 @@ static void push_data(struct sim *s, struct sim_link *to, uint64_t to_id,
                       struct kv_bytes b, uint64_t at_us)
 {
     uint8_t *copy = kv_mem_zalloc(b.len);
+    uint64_t clogged_until_us = s->clogged_until_us[to->peer_node][to->owner];
+
+    s->under_way[to->peer_node][to->owner]++;
+    if (at_us < clogged_until_us) {
+        s->counts.frames_clogged++;
+        at_us = clogged_until_us; /* In the order in which they were sent. */
+    }
 
     KV_ASSERT(copy != NULL);
     memcpy(copy, b.data, b.len);
@@ -114,6 +121,13 @@ static void push_data(struct sim *s, struct sim_link *to, uint64_t to_id,
                                     .len = (uint32_t)b.len});
 }
 
+/* As many deliveries are under way as this path takes. */
+static bool is_full(const struct sim *s, uint32_t from, uint32_t to)
+{
+    return s->swarm.f.capacity != 0 && !s->healed &&
+           s->under_way[from][to] >= s->swarm.f.capacity;
+}
+
 int net_link_send(struct sim *s, uint32_t from, uint64_t link, struct kv_bytes frames)
 {
     struct sim_link *l = link_at(s, link), *other;
@@ -123,20 +137,28 @@ int net_link_send(struct sim *s, uint32_t from, uint64_t link, struct kv_bytes f
     if (!l->open || l->other == 0) {
         return KV_ECLOSED;
     }
+    if (is_full(s, from, l->peer_node) && s->swarm.f.capacity_busy != 0) {
+        s->counts.frames_refused++;
+        return KV_EBUSY;
+    }
     s->counts.frames++;
     other = link_at(s, l->other);
     if (!other->open) {
         return 0; /* The close is on its way here. */
     }
+    if (is_full(s, from, l->peer_node)) {
+        s->counts.frames_over_capacity++;
+        return 0;
+    }
     if (s->cut[from][l->peer_node]) {
         s->counts.frames_cut++;
         return 0;
     }
-    if (chance_ppm(s, s->swarm.loss_ppm)) {
+    if (chance_ppm(s, s->swarm.f.loss_ppm)) {
         s->counts.frames_lost++;
         return 0;
     }
-    if (chance_ppm(s, s->swarm.reorder_ppm)) {
+    if (chance_ppm(s, s->swarm.f.reorder_ppm)) {
         s->counts.frames_reordered++;
         at += prng_below(&s->prng, 4 * s->swarm.delay_us_mean + 1);
     } else {
@@ -144,11 +166,22 @@ int net_link_send(struct sim *s, uint32_t from, uint64_t link, struct kv_bytes f
         l->last_at_us = at;
     }
     push_data(s, other, l->other, frames, at);
-    if (chance_ppm(s, s->swarm.dup_ppm)) {
+    if (chance_ppm(s, s->swarm.f.dup_ppm)) {
         s->counts.frames_dup++;
         push_data(s, other, l->other, frames, at + net_delay_us(s));
     }
     return 0;
+}
+
+/* A path without room looks like a queue that the kernel does not take. */
+uint64_t net_link_queued(struct sim *s, uint64_t link)
+{
+    const struct sim_link *l = link_at(s, link);
+
+    return l != NULL && s->swarm.f.capacity_busy != 0 &&
+                   is_full(s, l->owner, l->peer_node)
+               ? 1u << 30
+               : 0;
 }
 
 void net_link_close(struct sim *s, uint32_t from, uint64_t link)
@@ -186,6 +219,9 @@ void net_event(struct sim *s, struct sim_event *ev)
     if (ev->kind == EV_LINK_CONNECT) {
         net_connect(s, ev);
         return;
+    }
+    if (ev->kind == EV_LINK_DATA) {
+        s->under_way[l->peer_node][l->owner]--;
     }
     if (!l->open || s->nodes[ev->node].life != ev->life || !world_is_up(s, ev->node)) {
         return;

@@ -173,10 +173,11 @@ static void world_make(struct sim *s)
         n->env.ops = &world_env_ops;
         n->sim = s;
         n->id = i;
-        n->rate_ppm = s->swarm.rate_ppm == 0
-                          ? 0
-                          : (int64_t)prng_below(&s->prng, 2u * s->swarm.rate_ppm + 1) -
-                                s->swarm.rate_ppm;
+        n->rate_ppm =
+            s->swarm.f.rate_ppm == 0
+                ? 0
+                : (int64_t)prng_below(&s->prng, 2u * s->swarm.f.rate_ppm + 1) -
+                      s->swarm.f.rate_ppm;
         KV_ASSERT(mem_store_new(prng_next(&s->prng) | 1, &n->disk) == 0);
     }
     for (uint32_t i = 1; i <= s->swarm.nodes; i++) {

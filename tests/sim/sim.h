@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "raft/base/prng.h"
 #include "rpc/msg.h"
@@ -22,6 +23,7 @@
 #include "server/env.h"
 #include "server/node.h"
 #include "storage/store.h"
+#include "tests/sim/faults.h"
 #include "tests/sim/linear.h"
 
 enum {
@@ -32,22 +34,17 @@ enum {
     SIM_PORT_PEER = 2000,   /* + node id */
 };
 
-/* What one seed does; drawn in faults.c unless an option fixes it. */
+/* What one seed does; drawn in swarm.c unless an option fixes it. */
 struct sim_swarm {
     uint32_t nodes, groups, replicas, clients, keys;
-    uint32_t ops_per_s;                      /* Over all clients. */
-    uint32_t delay_us_min, delay_us_mean;    /* One way. */
-    uint32_t loss_ppm, dup_ppm, reorder_ppm; /* Of deliveries between nodes. */
+    uint32_t ops_per_s;                   /* Over all clients. */
+    uint32_t delay_us_min, delay_us_mean; /* One way. */
     uint32_t disk_us_min, disk_us_mean;
-    uint32_t crash_every_ms, restart_ms; /* 0: never. */
-    uint32_t cut_every_ms, cut_ms;
-    uint32_t pause_every_ms, pause_ms;
-    uint32_t all_down_every_ms;
-    uint32_t rate_ppm; /* Clocks differ by up to this much. */
+    struct sim_strengths f; /* Faults: faults.h. */
     uint32_t log_window, checkpoint_ms;
 };
 
-/* Counted in faults.c, net.c and check.c; printed as the table of what happened. */
+/* Counted where it happens; printed as the table of what happened. */
 #define SIM_COUNT_MAP(X) \
     X(events)            \
     X(turns)             \
@@ -56,26 +53,15 @@ struct sim_swarm {
     X(ops_fail)          \
     X(ops_unknown)       \
     X(frames)            \
-    X(frames_lost)       \
-    X(frames_dup)        \
-    X(frames_reordered)  \
-    X(frames_cut)        \
     X(log_jobs)          \
     X(state_jobs)        \
-    X(jobs_lost)         \
-    X(crashes)           \
-    X(restarts)          \
-    X(all_down)          \
-    X(cuts)              \
-    X(one_way)           \
-    X(heals)             \
-    X(pauses)            \
     X(leaders)           \
     X(commits)           \
     X(checkpoints)       \
     X(snapshots)         \
     X(halts)             \
-    X(reconnects)
+    X(reconnects)        \
+    SIM_FAULT_COUNT_MAP(X)
 
 struct sim_counts {
 #define SIM_COUNT_FIELD(name) uint64_t name;
@@ -94,11 +80,16 @@ struct sim_node {
     struct node *node;      /* NULL while it is down. */
     uint64_t life;          /* Counts starts; events of an older life are dropped. */
     bool halted;
-    bool dying; /* Being crashed: nothing that it says is sent. */
+    bool dying; /* Being crashed: nothing that it says or does is seen. */
+    /* What it is going to die of; 0: nothing. */
+    uint32_t doom_in;    /* Calls of its env until it dies in that turn. */
+    uint32_t doom_job;   /* 1 + enum sim_job_doom. */
+    bool doom_job_after; /* The job is done when it dies. */
     int halt_code;
     char halt_why[256];
     uint64_t paused_until_us;
     int64_t rate_ppm;
+    int64_t wall_off_ms; /* What steps of the wall clock add up to. */
     uint64_t tick_at_us; /* When the next tick event fires; 0 none. */
     struct disk_job *running[DISK_LANES_COUNT];
     struct disk_job *queue_head[DISK_LANES_COUNT], *queue_tail[DISK_LANES_COUNT];
@@ -178,6 +169,8 @@ struct sim {
     size_t heap_count, heap_cap;
     struct sim_node nodes[SIM_NODES_MAX + 1];       /* By id; [0] unused. */
     bool cut[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1]; /* [from][to] */
+    uint64_t clogged_until_us[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
+    uint32_t under_way[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1]; /* Deliveries. */
     struct sim_link *links;
     size_t links_cap; /* Link ids are 1 + index. */
     struct sim_client clients[SIM_CLIENTS_MAX];
@@ -208,6 +201,7 @@ bool heap_pop(struct sim *s, struct sim_event *out);
 /* ---- net.c ---- */
 uint64_t net_dial(struct sim *s, uint32_t from, uint16_t port);
 int net_link_send(struct sim *s, uint32_t from, uint64_t link, struct kv_bytes frames);
+uint64_t net_link_queued(struct sim *s, uint64_t link);
 void net_link_close(struct sim *s, uint32_t from, uint64_t link);
 void net_event(struct sim *s, struct sim_event *ev);
 void net_node_down(struct sim *s, uint32_t id);
@@ -222,12 +216,6 @@ void client_close_from_node(struct sim *s, uint32_t node, uint64_t conn);
 void client_node_down(struct sim *s, uint32_t node);
 bool client_all_idle(const struct sim *s);
 void client_free_all(struct sim *s);
-
-/* ---- faults.c ---- */
-void faults_draw(struct sim *s, const struct sim_swarm *fixed);
-void faults_start(struct sim *s);
-void faults_event(struct sim *s, struct sim_event *ev);
-void faults_heal(struct sim *s);
 
 /* ---- check.c ---- */
 void check_node(struct sim *s, uint32_t id);

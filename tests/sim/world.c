@@ -27,7 +27,8 @@ static uint64_t env_wall_ms(struct env *e)
 {
     struct sim_node *n = of_env(e);
 
-    return 1700000000000u + env_now_ms(e) + n->id * 37;
+    return (uint64_t)(1700000000000 + (int64_t)env_now_ms(e) + n->id * 37 +
+                      n->wall_off_ms);
 }
 
 static uint64_t env_random(struct env *e)
@@ -35,12 +36,26 @@ static uint64_t env_random(struct env *e)
     return prng_next(&of_env(e)->sim->prng);
 }
 
+/* Every call with an effect outside comes by here. True when nothing of it is to
+ * happen, because the node dies in this turn, before this call. */
+static bool is_dying(struct sim_node *n)
+{
+    if (n->doom_in > 0 && !n->dying) {
+        n->doom_in--;
+        if (n->doom_in == 0) {
+            n->dying = true;
+            n->sim->counts.crash_in_turn++;
+        }
+    }
+    return n->dying;
+}
+
 static void disk_start(struct sim_node *n, enum disk_lane lane)
 {
     struct sim *s = n->sim;
     struct disk_job *job = n->queue_head[lane];
 
-    if (job == NULL || n->running[lane] != NULL) {
+    if (job == NULL || n->running[lane] != NULL || n->dying) {
         return;
     }
     n->queue_head[lane] = job->next;
@@ -70,6 +85,7 @@ static void env_disk_submit(struct env *e, struct disk_job *job)
     struct sim_node *n = of_env(e);
     enum disk_lane lane = disk_job_lane(job->kind);
 
+    (void)is_dying(n); /* Then it stays in the queue and goes with it. */
     job->next = NULL;
     if (n->queue_tail[lane] != NULL) {
         n->queue_tail[lane]->next = job;
@@ -80,12 +96,27 @@ static void env_disk_submit(struct env *e, struct disk_job *job)
     disk_start(n, lane);
 }
 
+/* Drops a job that will never come back. Only chunks own their memory: in
+ * group_snapshot.c the job is their first member. */
+static void job_drop(struct disk_job *job)
+{
+    if (job->kind == DISK_CHUNK_STORE) {
+        kv_mem_free(job);
+    }
+}
+
 void world_disk_event(struct sim *s, uint32_t id, enum disk_lane lane)
 {
     struct sim_node *n = &s->nodes[id];
     struct disk_job *job = n->running[lane];
 
     KV_ASSERT(job != NULL);
+    if (faults_job_kills(s, id, job)) {
+        n->running[lane] = NULL;
+        job_drop(job);
+        faults_node_died(s, id);
+        return;
+    }
     disk_job_run(job);
     n->running[lane] = NULL;
     node_disk_done(n->node, job);
@@ -103,16 +134,21 @@ static uint64_t env_link_dial(struct env *e, const char *host, uint16_t port)
 
 static int env_link_send(struct env *e, uint64_t link, struct kv_bytes frames)
 {
-    if (of_env(e)->dying) {
-        return KV_ECLOSED;
+    if (is_dying(of_env(e))) {
+        return 0;
     }
     return net_link_send(of_env(e)->sim, of_env(e)->id, link, frames);
 }
 
-static uint64_t env_queued(struct env *e, uint64_t id)
+static uint64_t env_link_queued(struct env *e, uint64_t link)
+{
+    return net_link_queued(of_env(e)->sim, link);
+}
+
+static uint64_t env_conn_queued(struct env *e, uint64_t conn)
 {
     (void)e;
-    (void)id;
+    (void)conn;
     return 0;
 }
 
@@ -123,8 +159,8 @@ static void env_link_close(struct env *e, uint64_t link)
 
 static int env_conn_send(struct env *e, uint64_t conn, struct kv_bytes messages)
 {
-    if (of_env(e)->dying) {
-        return KV_ECLOSED;
+    if (is_dying(of_env(e))) {
+        return 0;
     }
     client_from_node(of_env(e)->sim, of_env(e)->id, conn, messages);
     return 0;
@@ -167,10 +203,10 @@ const struct env_ops world_env_ops = {
     .disk_submit = env_disk_submit,
     .link_dial = env_link_dial,
     .link_send = env_link_send,
-    .link_queued = env_queued,
+    .link_queued = env_link_queued,
     .link_close = env_link_close,
     .conn_send = env_conn_send,
-    .conn_queued = env_queued,
+    .conn_queued = env_conn_queued,
     .conn_close = env_conn_close,
     .conn_read = env_conn_read,
     .log = env_log,
@@ -233,15 +269,6 @@ void world_start_node(struct sim *s, uint32_t id)
     world_turn_end(s, id);
 }
 
-/* Drops a job that will never come back. Only chunks own their memory: in
- * group_snapshot.c the job is their first member. */
-static void job_drop(struct disk_job *job)
-{
-    if (job->kind == DISK_CHUNK_STORE) {
-        kv_mem_free(job);
-    }
-}
-
 void world_crash_node(struct sim *s, uint32_t id)
 {
     struct sim_node *n = &s->nodes[id];
@@ -269,13 +296,15 @@ void world_crash_node(struct sim *s, uint32_t id)
         }
         n->queue_tail[lane] = NULL;
     }
+    n->dying = true; /* What node_free() says to clients is not heard. */
     net_node_down(s, id);
     client_node_down(s, id);
-    n->dying = true; /* What node_free() says to clients is not heard. */
     node_free(n->node);
     n->dying = false;
     n->node = NULL;
     n->paused_until_us = 0;
+    n->doom_in = 0;
+    n->doom_job = 0;
     n->life++;
     s->counts.crashes++;
 }
@@ -293,6 +322,10 @@ void world_turn_end(struct sim *s, uint32_t id)
         node_turn_end(n->node);
     }
     s->counts.turns++;
+    if (n->dying) {
+        faults_node_died(s, id);
+        return;
+    }
     if (n->halted) {
         s->counts.halts++;
         sim_fail(s, "node %u halted: %s", id, n->halt_why);

@@ -1,0 +1,132 @@
+/* tests/sim/faults.h - what may go wrong in a seed: strengths, counters, calls.
+ *
+ * Strengths are numbers, 0 turns a fault off, and they stand in one list, so that a
+ * failing seed can be tried again with fewer of them.
+ *
+ * Needs:    raft/base.
+ * Used by:  tests/sim/ (sim.h includes it).
+ * Threads:  one.
+ */
+#ifndef KV_TESTS_SIM_FAULTS_H
+#define KV_TESTS_SIM_FAULTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct sim;
+struct sim_event;
+struct sim_swarm;
+
+/* Faults that come at random times: the mean time between two of a kind, by the name
+ * of the field in struct sim_strengths; and how each of them begins (faults_*.c). */
+#define SIM_NEMESIS_MAP(X)                    \
+    X(crash_every_ms, faults_crash_idle)      \
+    X(turn_crash_every_ms, faults_crash_turn) \
+    X(job_crash_every_ms, faults_crash_job)   \
+    X(all_down_every_ms, faults_all_down)     \
+    X(cut_every_ms, faults_cut)               \
+    X(clog_every_ms, faults_clog)             \
+    X(pause_every_ms, faults_pause)           \
+    X(step_every_ms, faults_clock_step)
+
+/* What belongs to them, and what happens all the time. ppm: of a million. */
+#define SIM_STRENGTH_MAP(X)                                        \
+    X(loss_ppm) /* Of deliveries between nodes. */                 \
+    X(dup_ppm)                                                     \
+    X(reorder_ppm)                                                 \
+    X(capacity)      /* Deliveries under way between two nodes. */ \
+    X(capacity_busy) /* 1: more are refused; 0: they are lost. */  \
+    X(restart_ms)                                                  \
+    X(cut_ms)                                                      \
+    X(clog_ms)                                                     \
+    X(pause_ms)                                                    \
+    X(rate_ppm) /* Clocks differ by up to this much. */            \
+    X(step_ms)  /* Wall clocks jump by up to this much. */
+
+struct sim_strengths {
+#define SIM_NEMESIS_FIELD(name, begin) uint32_t name;
+    SIM_NEMESIS_MAP(SIM_NEMESIS_FIELD)
+#undef SIM_NEMESIS_FIELD
+#define SIM_STRENGTH_FIELD(name) uint32_t name;
+    SIM_STRENGTH_MAP(SIM_STRENGTH_FIELD)
+#undef SIM_STRENGTH_FIELD
+};
+
+/* Counted where it happens. */
+#define SIM_FAULT_COUNT_MAP(X) \
+    X(frames_lost)             \
+    X(frames_dup)              \
+    X(frames_reordered)        \
+    X(frames_cut)              \
+    X(frames_clogged)          \
+    X(frames_over_capacity)    \
+    X(frames_refused)          \
+    X(loss_above_10_percent)   \
+    X(loss_above_25_percent)   \
+    X(dup_above_40_percent)    \
+    X(cut_one)                 \
+    X(cut_sides)               \
+    X(cut_ring)                \
+    X(cut_bridge)              \
+    X(cut_link)                \
+    X(cut_one_way)             \
+    X(heals)                   \
+    X(clogs)                   \
+    X(pauses)                  \
+    X(clock_steps)             \
+    X(crashes)                 \
+    X(crash_idle)              \
+    X(crash_in_turn)           \
+    X(crash_before_job)        \
+    X(crash_after_job)         \
+    X(crash_at_log)            \
+    X(crash_at_reset)          \
+    X(crash_at_compact)        \
+    X(crash_at_repair)         \
+    X(crash_at_identity)       \
+    X(crash_at_checkpoint)     \
+    X(crash_at_snapshot_make)  \
+    X(crash_at_chunk)          \
+    X(crash_at_chunk_torn)     \
+    X(crash_at_install)        \
+    X(crash_at_mark_clear)     \
+    X(all_down)                \
+    X(jobs_lost)               \
+    X(restarts)
+
+/* ---- swarm.c: what a seed may do ---- */
+void faults_draw(struct sim *s, const struct sim_swarm *fixed);
+
+/* ---- faults.c: when ---- */
+void faults_start(struct sim *s);
+void faults_event(struct sim *s, struct sim_event *ev);
+void faults_heal(struct sim *s);
+uint32_t faults_draw_between(struct sim *s, uint32_t low, uint32_t high);
+bool faults_coin(struct sim *s);
+/* The end of a fault that begins now, around `mean_ms` from here. */
+uint64_t faults_until_us(struct sim *s, uint32_t mean_ms);
+
+/* ---- faults_crash.c: nodes die and come back ---- */
+void faults_crash_idle(struct sim *s, uint32_t node);
+void faults_crash_turn(struct sim *s, uint32_t node);
+void faults_crash_job(struct sim *s, uint32_t node);
+void faults_all_down(struct sim *s, uint32_t node);
+/* It died by itself (a crash inside a turn or a job, an expected halt): it comes back
+ * later. */
+void faults_node_died(struct sim *s, uint32_t node);
+/* A job of the node is about to run: true when the node dies of it, and then the
+ * caller ends it. The job ran, or in part, or not at all. */
+struct disk_job;
+bool faults_job_kills(struct sim *s, uint32_t node, struct disk_job *job);
+
+/* ---- faults_net.c ---- */
+void faults_cut(struct sim *s, uint32_t node);
+void faults_cut_end(struct sim *s);
+void faults_clog(struct sim *s, uint32_t node);
+void faults_clog_end(struct sim *s);
+
+/* ---- faults.c: clocks ---- */
+void faults_pause(struct sim *s, uint32_t node);
+void faults_clock_step(struct sim *s, uint32_t node);
+
+#endif
