@@ -117,7 +117,7 @@ STORAGE_SRC := $(wildcard storage/*.c)
 SERVER_SRC  := $(filter-out server/main.c,$(wildcard server/*.c))
 KVCTL_SRC   := $(wildcard client/kvctl*.c)
 CLIENT_SRC  := $(filter-out $(KVCTL_SRC),$(wildcard client/*.c))
-JEPSEN_SRC  := $(wildcard jepsen/*.c jepsen/*/*.c)
+JEPSEN_SRC  := $(filter-out jepsen/main.c,$(wildcard jepsen/*.c jepsen/*/*.c))
 TESTLIB_SRC := $(wildcard tests/lib/*.c)
 SIM_SRC     := $(filter-out tests/sim/main.c tests/sim/test_%,$(wildcard tests/sim/*.c))
 LOAD_SRC    := $(wildcard tests/bench/load*.c)
@@ -134,11 +134,13 @@ LIBSTORAGE := $(O)/libstorage.a
 LIBSERVER  := $(O)/libserver.a
 LIBSIM     := $(O)/libsim.a
 LIBTEST    := $(O)/libtest.a
+LIBJEPSEN  := $(O)/libjepsen.a
 LIBKV      := $(O)/libkv.a
 LIBKV_SO   := $(O)/libkv.so
 HOUSE      := $(LIBSERVER) $(LIBSTORAGE) $(LIBRPC) $(LIBRAFT) $(LIBBASE)
 HOUSE_LIBS := $(LIBS_lmdb) $(LIBS_msgpack) $(LIBS_uv) $(LIBS_inih) \
   $(LIBS_llhttp) -lpthread
+JEPSEN_LIBS := $(LIBS_msgpack) $(LIBS_uv) $(LIBS_jansson) -lm -lpthread
 
 PROGRAMS := $(if $(wildcard server/main.c),$(O)/kvd) \
   $(if $(wildcard client/kvctl.c client/kvctl_main.c),$(O)/kvctl) \
@@ -146,7 +148,7 @@ PROGRAMS := $(if $(wildcard server/main.c),$(O)/kvd) \
   $(if $(wildcard jepsen/main.c),$(O)/kvjepsen) \
   $(if $(LOAD_SRC),$(O)/kvload) $(if $(PRESS_SRC),$(O)/kvpress)
 LIBRARIES := $(LIBBASE) $(LIBRAFT) $(LIBRPC) $(LIBSTORAGE) $(LIBSERVER) \
-  $(if $(CLIENT_SRC),$(LIBKV) $(LIBKV_SO))
+  $(if $(CLIENT_SRC),$(LIBKV) $(LIBKV_SO)) $(if $(JEPSEN_SRC),$(LIBJEPSEN))
 
 # ---- what to build --------------------------------------------------------------
 
@@ -201,6 +203,7 @@ $(eval $(call archive,$(LIBSTORAGE),$(call obj,$(STORAGE_SRC))))
 $(eval $(call archive,$(LIBSERVER),$(call obj,$(SERVER_SRC)) $(LLHTTP_OBJ)))
 $(eval $(call archive,$(LIBSIM),$(call obj,$(SIM_SRC))))
 $(eval $(call archive,$(LIBTEST),$(call obj,$(TESTLIB_SRC))))
+$(eval $(call archive,$(LIBJEPSEN),$(call obj,$(JEPSEN_SRC))))
 $(eval $(call archive,$(LIBKV),$(call pic,$(CLIENT_SRC) $(KVBASE_SRC))))
 
 LIBKV_LINK := $(O)/libkv.so.$(SOVERSION)
@@ -235,8 +238,8 @@ $(O)/kvpress: $(call obj,$(PRESS_SRC)) $(LIBRPC) $(LIBRAFT) $(LIBBASE)
 $(O)/kvsim: $(call obj,$(wildcard tests/sim/main.c)) $(LIBSIM) $(LIBTEST) $(HOUSE)
 	$(call link,$(HOUSE_LIBS))
 
-$(O)/kvjepsen: $(call obj,$(filter-out jepsen/test_%,$(JEPSEN_SRC))) $(LIBKV)
-	$(call link,$(LIBS_msgpack) $(LIBS_uv) -lm)
+$(O)/kvjepsen: $(call obj,$(wildcard jepsen/main.c)) $(LIBJEPSEN) $(LIBKV)
+	$(call link,$(JEPSEN_LIBS))
 
 # ---- tests: tests/<folder>/test_*.c, linked with what that folder may know ------
 
@@ -252,12 +255,14 @@ TEST_DEPS_storage := $(LIBTEST) $(LIBSTORAGE) $(LIBRAFT) $(LIBBASE)
 TEST_LIBS_storage := $(LIBS_lmdb) -lpthread
 TEST_DEPS_client  := $(LIBTEST) $(LIBKV) $(HOUSE)
 TEST_LIBS_client  := $(HOUSE_LIBS) $(LIBS_jansson)
+TEST_DEPS_jepsen  := $(LIBJEPSEN) $(LIBTEST) $(LIBKV) $(HOUSE)
+TEST_LIBS_jepsen  := $(HOUSE_LIBS) $(JEPSEN_LIBS)
 TEST_DEPS_other   := $(LIBSIM) $(LIBTEST) $(HOUSE)
 TEST_LIBS_other   := $(HOUSE_LIBS) $(LIBS_jansson)
 
 # $(1) a test's source; its folder is the word after tests/.
 test_folder = $(word 2,$(subst /, ,$(1)))
-test_kind = $(or $(filter base raft rpc storage client,$(call test_folder,$(1))),other)
+test_kind = $(or $(filter base raft rpc storage client jepsen,$(call test_folder,$(1))),other)
 # Tests of kvctl's parts need its objects, all but the one with main().
 KVCTL_PARTS := $(call obj,$(filter-out client/kvctl.c client/kvctl_main.c,$(KVCTL_SRC)))
 define test_rule
@@ -309,8 +314,8 @@ mutants: ## builds with a planted bug each must fail their tests
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst %.c,$(O)/%,$(FUZZ_SRC))
 define fuzz_rule
-$(O)/$(1:.c=): $(O)/$(1:.c=.o) $(LIBTEST) $(HOUSE)
-	$$(call link,-fsanitize=fuzzer $(HOUSE_LIBS))
+$(O)/$(1:.c=): $(O)/$(1:.c=.o) $(LIBJEPSEN) $(LIBTEST) $(HOUSE)
+	$$(call link,-fsanitize=fuzzer $(HOUSE_LIBS) -lm)
 endef
 $(foreach f,$(FUZZ_SRC),$(eval $(call fuzz_rule,$(f))))
 .PHONY: fuzz fuzzers
@@ -327,8 +332,8 @@ endif
 
 BENCH_SRC := $(wildcard tests/bench/bench_*.c)
 define bench_rule
-$(O)/$(1:.c=): $(O)/$(1:.c=.o) $(LIBTEST) $(HOUSE)
-	$$(call link,$(HOUSE_LIBS))
+$(O)/$(1:.c=): $(O)/$(1:.c=.o) $(LIBJEPSEN) $(LIBTEST) $(HOUSE)
+	$$(call link,$(HOUSE_LIBS) $(LIBS_jansson) -lm)
 endef
 $(foreach b,$(BENCH_SRC),$(eval $(call bench_rule,$(b))))
 
@@ -346,7 +351,7 @@ C_FILES := $(wildcard $(foreach d,raft raft/base rpc storage server client clien
   $(foreach d,lib raft raft/base base rpc storage server client scenarios sim jepsen fuzz bench,tests/$(d)/*.c tests/$(d)/*.h))
 
 .PHONY: tidy selftest fmt fmt-check lint check test ci ladder
-tidy: $(LIBRAFT) $(LIBBASE) $(LIBRPC) $(LIBSTORAGE) $(LIBSERVER) ## includes, purity, banned calls, READMEs, sizes
+tidy: $(LIBRAFT) $(LIBBASE) $(LIBRPC) $(LIBSTORAGE) $(LIBSERVER) $(LIBJEPSEN) ## includes, purity, banned calls, READMEs, sizes
 	@JOBS=1 BIN='$(O)' $(RUNG) -n tidy -t 120 tests/tidy/tidy.sh
 
 selftest: $(LIBRAFT) ## plant one violation of each rule and demand that tidy finds it

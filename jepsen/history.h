@@ -26,7 +26,9 @@
 #include "raft/base/check.h"
 
 enum {
-    HISTORY_NEMESIS = -1 /* The process of nemesis rows; clients count from 0. */
+    HISTORY_NEMESIS = -1, /* The process of nemesis rows; clients count from 0. */
+    HISTORY_PROCESSES_MAX = 1 << 24,
+    HISTORY_INTS_MAX = 1 << 28, /* Integers in one value. */
 };
 
 enum history_type {
@@ -79,10 +81,13 @@ struct history_op {
     uint64_t mate;
     uint32_t node;    /* invoke: node asked; completion: node that answered. 0 none. */
     uint32_t group;   /* ok: kvd's group; with rev and term 0 where not known. */
-    uint64_t rev;     /* ok: revision of the key (cas, write) or of its value (read). */
+    uint64_t rev;     /* ok: revision of the write, or of the value read. */
+    uint64_t at_rev;  /* ok: revision of the group where the reply was true; a write's
+                       * own. 0 not known. Also of a cas that failed to match. */
     uint64_t term;    /* ok */
-    const char *text; /* Error word and text, or what a nemesis did; NULL. Owned by
-                       * the history. */
+    const char *text; /* Error word and text. Nemesis: a word for :f, the rest for
+                       * :value, "start-partition n1,n2 | n3". NULL. Owned by the
+                       * history. */
 };
 
 #define HISTORY_NO_MATE UINT64_MAX
@@ -118,12 +123,12 @@ void history_close(struct history *h);
 
 /* ---- writing ---- */
 
-/* Appends a row. `op` [in] gives time_ns, process, type, f, key, node, group, rev, term
- * and text (copied); index and mate are set here. `kind` and `ints` [count] become its
- * value.
+/* Appends a row. `op` [in] gives all but index, mate and value, which are set here; its
+ * text is copied. `kind` and `ints` [count] become the value.
  * Returns 0; KV_ENOMEM; KV_EINVAL: a process invokes while its last invocation is open,
- * completes without one or with another f, or speaks after an info; time goes back. The
- * history is then as before. */
+ * completes without one or with another f or key, speaks after an info, or is out of
+ * range; a nemesis row is not an info of HISTORY_FAULT; time goes back. The history is
+ * then as before. */
 KV_MUST_CHECK int history_append(struct history *h, const struct history_op *op,
                                  enum history_kind kind, const int64_t *ints,
                                  uint32_t count);

@@ -47,7 +47,7 @@ struct verdict_fact {
 struct verdict {
     char checker[32];
     enum verdict_valid valid;
-    char text[256];                    /* One line: the reason. */
+    char text[512];                    /* One line: the reason. */
     struct verdict_anomaly *anomalies; /* [anomalies_count], owned. */
     uint32_t anomalies_count;
     uint64_t anomalies_total; /* With those that were not kept. */
@@ -61,11 +61,12 @@ void verdict_init(struct verdict *v, const char *checker);
 /* Gives its memory back. */
 void verdict_close(struct verdict *v);
 
-/* Adds an anomaly (copied) and makes the verdict invalid. Rows beyond
- * VERDICT_OPS_MAX, and anomalies beyond VERDICT_ANOMALIES_MAX, are only counted. */
+/* Adds an anomaly (copied, its rows sorted) and makes the verdict invalid; the first
+ * one's text becomes the reason. Anomalies beyond VERDICT_ANOMALIES_MAX are only
+ * counted. */
 void verdict_add(struct verdict *v, const struct verdict_anomaly *anomaly);
 
-/* Makes a valid verdict unknown, with the reason; an invalid one stays. */
+/* Makes a valid verdict unknown, with the reason; any other stays as it is. */
 void verdict_doubt(struct verdict *v, const char *format, ...) KV_PRINTF(2, 3);
 
 /* Adds a number; at most 32 of them, later ones are dropped. */

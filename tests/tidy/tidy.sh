@@ -143,7 +143,7 @@ check_head() { # each file begins with its path, each header has its guard
 
 check_globals() { # the libraries have no mutable globals
   local lib
-  for lib in raft base rpc storage server kv; do
+  for lib in raft base rpc storage server kv jepsen; do
     [ -f "$bin/lib$lib.a" ] || continue
     nm -A -f sysv --defined-only "$bin/lib$lib.a" 2> /dev/null | awk -F'|' -v allow="$here/globals.allow" '
       BEGIN { while ((getline row < allow) > 0) if (row !~ /^#/ && row != "") { split(row, w, " "); ok[w[1]] = 1 } }
