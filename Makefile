@@ -227,7 +227,7 @@ $(O)/kvd: $(call obj,server/main.c) $(HOUSE)
 	$(call link,$(HOUSE_LIBS))
 
 $(O)/kvctl: $(call obj,$(KVCTL_SRC)) $(LIBKV)
-	$(call link,$(LIBS_msgpack) $(LIBS_uv) $(LIBS_jansson))
+	$(call link,$(LIBS_msgpack) $(LIBS_uv) $(LIBS_jansson) -lm)
 
 $(O)/kvload: $(call obj,$(LOAD_SRC)) $(LIBKV)
 	$(call link,$(LIBS_msgpack) $(LIBS_uv))
@@ -254,7 +254,7 @@ TEST_LIBS_rpc     := $(LIBS_msgpack)
 TEST_DEPS_storage := $(LIBTEST) $(LIBSTORAGE) $(LIBRAFT) $(LIBBASE)
 TEST_LIBS_storage := $(LIBS_lmdb) -lpthread
 TEST_DEPS_client  := $(LIBTEST) $(LIBKV) $(HOUSE)
-TEST_LIBS_client  := $(HOUSE_LIBS) $(LIBS_jansson)
+TEST_LIBS_client  := $(HOUSE_LIBS) $(LIBS_jansson) -lm
 TEST_DEPS_jepsen  := $(LIBJEPSEN) $(LIBTEST) $(LIBKV) $(HOUSE)
 TEST_LIBS_jepsen  := $(HOUSE_LIBS) $(JEPSEN_LIBS)
 TEST_DEPS_other   := $(LIBSIM) $(LIBTEST) $(HOUSE)

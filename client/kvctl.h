@@ -37,19 +37,33 @@ enum ctl_format {
 };
 
 /* X(bit, long name, short name or 0, takes a value, help) */
-#define CTL_OPTION_MAP(X)                                                             \
-    X(ENDPOINTS, "endpoints", 0, true, "H:P,H:P,...  nodes to ask (KVCTL_ENDPOINTS)") \
-    X(TIMEOUT, "timeout", 0, true, "5s           for the whole command, 500ms, 2m")   \
-    X(OUTPUT, "output", 'o', true,                                                    \
-      "FORMAT       simple, json or table (KVCTL_OUTPUT)")                            \
-    X(HELP, "help", 'h', false, "")                                                   \
-    X(VERSION, "version", 0, false, "")                                               \
-    X(RAW, "raw", 0, false, "the bytes as they are, no newline behind them")          \
-    X(ABSENT, "absent", 0, false, "instead of EXPECTED: the key must not exist")      \
-    X(DELETE, "delete", 0, false, "instead of NEW: deletes the key")                  \
-    X(PREFIX, "prefix", 0, true, "P            all keys that begin with P")           \
-    X(LIMIT, "limit", 0, true, "N            at most N items")                        \
-    X(KEYS_ONLY, "keys-only", 0, false, "without the values")
+#define CTL_OPTION_MAP(X)                                                              \
+    X(ENDPOINTS, "endpoints", 0, true, "H:P,H:P,...  nodes to ask (KVCTL_ENDPOINTS)")  \
+    X(TIMEOUT, "timeout", 0, true, "5s           for the whole command, 500ms, 2m")    \
+    X(OUTPUT, "output", 'o', true,                                                     \
+      "FORMAT       simple, json or table (KVCTL_OUTPUT)")                             \
+    X(HELP, "help", 'h', false, "")                                                    \
+    X(VERSION, "version", 0, false, "")                                                \
+    X(RAW, "raw", 0, false, "the bytes as they are, no newline behind them")           \
+    X(ABSENT, "absent", 0, false, "instead of EXPECTED: the key must not exist")       \
+    X(DELETE, "delete", 0, false, "instead of NEW: deletes the key")                   \
+    X(PREFIX, "prefix", 0, true, "P            all keys that begin with P")            \
+    X(LIMIT, "limit", 0, true, "N            at most N items")                         \
+    X(KEYS_ONLY, "keys-only", 0, false, "without the values")                          \
+    X(MIX, "mix", 0, true, "get=9,put=1  parts: get put del incr cas range")           \
+    X(CLIENTS, "clients", 0, true, "64           clients, with their own connections") \
+    X(FLIGHT, "flight", 0, true, "1            calls under way per client")            \
+    X(RATE, "rate", 0, true, "N            open loop: N calls a second")               \
+    X(DURATION, "duration", 0, true, "10s          how long to measure")               \
+    X(COUNT, "count", 0, true, "N            or how many calls")                       \
+    X(WARMUP, "warmup", 0, true, "1s           before it, not counted")                \
+    X(KEYS, "keys", 0, true, "100000       different keys")                            \
+    X(SPREAD, "spread", 0, true,                                                       \
+      "WHAT         uniform, zipfian[:0.99], sequential, hot[:90]")                    \
+    X(BYTES, "bytes", 0, true, "256          of a value")                              \
+    X(FILL, "fill", 0, false, "write every key once before")                           \
+    X(ROUTING, "routing", 0, true, "leader       or endpoints: they forward")          \
+    X(SEED, "seed", 0, true, "1            of keys, mix and values")
 
 enum ctl_option {
 #define CTL_OPTION_ENUM(bit, name, letter, has_value, help) CTL_OPT_##bit,
@@ -124,6 +138,9 @@ static inline bool ctl_has(const struct ctl *ctl, enum ctl_option option)
 extern const struct ctl_command ctl_commands[];
 const struct ctl_command *ctl_command_find(const char *name);
 
+/* Reads "5s", "500ms", "2m", "1.5s" or "3" (seconds). Returns ms, 0 when it is none. */
+uint32_t ctl_time_parse(const char *text);
+
 /* Edits (insert, delete, replace, swap neighbours) between two words. */
 int ctl_distance(const char *a, const char *b);
 
@@ -137,6 +154,12 @@ int ctl_version(struct ctl *ctl);
 
 /* Prints "kvctl: ..." to stderr; returns `status`. */
 int ctl_fail(int status, const char *format, ...) KV_PRINTF(2, 3);
+
+/* Sets endpoints and endpoints_from. Returns CTL_OK, or CTL_CONNECT after a message. */
+int ctl_endpoints(struct ctl *ctl);
+
+/* Says that the endpoints are no list of endpoints; returns CTL_USAGE. */
+int ctl_endpoints_wrong(const struct ctl *ctl);
 
 /* Finds the endpoints and opens the client. Returns CTL_OK or an exit status. */
 int ctl_open(struct ctl *ctl);
@@ -186,7 +209,7 @@ void ctl_table_print(const struct ctl_table *t);
 /* Flushes stdout. Returns `status`, or CTL_DATA when it could not be written. */
 int ctl_flush(int status);
 
-/* ---- kvctl_kv.c and kvctl_cluster.c: the commands ---- */
+/* ---- kvctl_kv.c, kvctl_cluster.c and kvctl_bench.c: the commands ---- */
 
 int ctl_put(struct ctl *ctl);
 int ctl_get(struct ctl *ctl);
@@ -196,5 +219,6 @@ int ctl_incr(struct ctl *ctl);
 int ctl_range(struct ctl *ctl);
 int ctl_status(struct ctl *ctl);
 int ctl_ring(struct ctl *ctl);
+int ctl_bench(struct ctl *ctl);
 
 #endif

@@ -71,6 +71,20 @@ const struct ctl_command ctl_commands[] = {
      "  kvctl ring             each group's share of the ring\n"
      "  kvctl ring greeting    slot, group and replicas of a key\n",
      0, 0, 1, ctl_ring},
+    {"bench", "", "measure the cluster under load",
+     "  kvctl bench                                          64 clients, puts\n"
+     "  kvctl bench --mix get=9,put=1 --fill --flight 16\n"
+     "  kvctl bench --mix get=1 --spread zipfian --rate 20000 --duration 30s\n"
+     "Closed loop: each client keeps --flight calls under way. With --rate, calls\n"
+     "are due at times of their own and latency counts from there, also for those\n"
+     "that had to wait. Keys begin with bench/ and stay. Ctrl-C ends it early, with\n"
+     "numbers.\n"
+     "Exit status 4 or 5 when no call was done.\n",
+     CTL_BIT(MIX) | CTL_BIT(CLIENTS) | CTL_BIT(FLIGHT) | CTL_BIT(RATE) |
+         CTL_BIT(DURATION) | CTL_BIT(COUNT) | CTL_BIT(WARMUP) | CTL_BIT(KEYS) |
+         CTL_BIT(SPREAD) | CTL_BIT(BYTES) | CTL_BIT(FILL) | CTL_BIT(ROUTING) |
+         CTL_BIT(SEED),
+     0, 0, ctl_bench},
     {"help", "[COMMAND]", "show this, or more on a command", "", 0, 0, 1, ctl_help},
     {"version", "", "print the version", "", 0, 0, 0, ctl_version},
     {NULL, NULL, NULL, NULL, 0, 0, 0, NULL},
@@ -164,8 +178,7 @@ static int unknown_option(const char *name, size_t len)
 
 /* ---- values of options ---- */
 
-/* "5s", "500ms", "2m", "1.5s", "3" (seconds). Returns 0 when it is no time. */
-static uint32_t time_parse(const char *text)
+uint32_t ctl_time_parse(const char *text)
 {
     char *end = NULL;
     double value = strtod(text, &end);
@@ -219,7 +232,7 @@ static int values_check(struct ctl *ctl)
     }
     ctl->timeout_ms = TIMEOUT_MS_DEFAULT;
     if (ctl_has(ctl, CTL_OPT_TIMEOUT)) {
-        ctl->timeout_ms = time_parse(ctl->values[CTL_OPT_TIMEOUT]);
+        ctl->timeout_ms = ctl_time_parse(ctl->values[CTL_OPT_TIMEOUT]);
     }
     if (ctl->timeout_ms == 0) {
         return ctl_fail(CTL_USAGE, "\"%s\" is not a time; write it like: --timeout 5s",

@@ -91,11 +91,9 @@ static void on_log(void *ctx, enum kv_log_level level, const char *line)
                    used > 0 ? ", " : "", name_len - 1, line, colon + 2);
 }
 
-int ctl_open(struct ctl *ctl)
+int ctl_endpoints(struct ctl *ctl)
 {
     const char *env = getenv("KVCTL_ENDPOINTS");
-    struct kv_options options;
-    int rc;
 
     if (ctl_has(ctl, CTL_OPT_ENDPOINTS)) {
         ctl->endpoints = ctl->values[CTL_OPT_ENDPOINTS];
@@ -112,6 +110,25 @@ int ctl_open(struct ctl *ctl)
                         "a cluster with: make up, or name its nodes with: "
                         "--endpoints HOST:PORT,...");
     }
+    return CTL_OK;
+}
+
+int ctl_endpoints_wrong(const struct ctl *ctl)
+{
+    return ctl_fail(CTL_USAGE,
+                    "\"%s\" (%s) is not a list of endpoints; write it like: "
+                    "--endpoints 127.0.0.1:7410,127.0.0.1:7420",
+                    ctl->endpoints, ctl->endpoints_from);
+}
+
+int ctl_open(struct ctl *ctl)
+{
+    struct kv_options options;
+    int rc = ctl_endpoints(ctl);
+
+    if (rc != CTL_OK) {
+        return rc;
+    }
     ctl->deadline_at = uv_hrtime() / NS_PER_MS + ctl->timeout_ms;
     kv_options_init(&options);
     options.endpoints = ctl->endpoints;
@@ -123,10 +140,7 @@ int ctl_open(struct ctl *ctl)
     options.log_ctx = ctl;
     rc = kv_new(&options, &ctl->client);
     if (rc == KV_ERR_INVALID) {
-        return ctl_fail(CTL_USAGE,
-                        "\"%s\" (%s) is not a list of endpoints; write it like: "
-                        "--endpoints 127.0.0.1:7410,127.0.0.1:7420",
-                        ctl->endpoints, ctl->endpoints_from);
+        return ctl_endpoints_wrong(ctl);
     }
     if (rc != 0) {
         return ctl_fail(CTL_DATA, "%s", kv_strerror(rc));

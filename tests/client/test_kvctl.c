@@ -348,6 +348,50 @@ static void status_of_a_healthy_cluster_exits_0(void **state)
     assert_non_null(strstr(box->out, "1 of 1"));
 }
 
+static void bench_counts_what_was_done(void **state)
+{
+    struct box *box = *state;
+    json_t *json;
+    json_t *put;
+
+    assert_int_equal(
+        run(box, "bench --clients 2 --count 100 --warmup 0 --keys 10 -o json"), 0);
+    json = json_loads(box->out, 0, NULL);
+    assert_non_null(json);
+    put = json_object_get(json_object_get(json, "ops"), "put");
+    assert_int_equal(json_integer_value(json_object_get(put, "done")), 100);
+    assert_int_equal(json_integer_value(json_object_get(put, "not_done")), 0);
+    json_decref(json);
+    assert_int_equal(run(box, "range --keys-only --limit 1"), 0);
+    assert_memory_equal(box->out, "bench/", 6);
+}
+
+static void bench_refuses_what_it_cannot_do(void **state)
+{
+    static const char *const lines[][2] = {
+        {"bench --mix walk=1", "is no mix"},
+        {"bench --mix get=0", "is no mix"},
+        {"bench --mix get=1,put", NULL},
+        {"bench --clients 0", "whole number from 1"},
+        {"bench --clients 2x", "whole number"},
+        {"bench --spread gauss", "uniform, zipfian"},
+        {"bench --duration soon", "is not a time"},
+        {"bench --duration 0s", "without an end"},
+        {"bench --routing best", "leader, endpoints"},
+        {"bench --clients 10000 --flight 1000", "too many"},
+        {"get k --mix get", "has no option --mix"},
+    };
+    struct box *box = *state;
+
+    for (size_t i = 0; i < KV_ARRAY_COUNT(lines); i++) {
+        if (lines[i][1] != NULL) {
+            assert_int_equal(run(box, lines[i][0]), 2);
+            assert_message(box, lines[i][1]);
+        }
+    }
+    assert_int_equal(run(box, "bench --mix get=1,put --count 10 --warmup 0"), 0);
+}
+
 static void ring_shows_where_keys_live(void **state)
 {
     struct box *box = *state;
@@ -555,6 +599,8 @@ int main(int argc, char **argv)
         WITH_BOX(tables_have_frames),
         WITH_BOX(status_shows_nodes_and_groups),
         WITH_BOX(status_of_a_healthy_cluster_exits_0),
+        WITH_BOX(bench_counts_what_was_done),
+        WITH_BOX(bench_refuses_what_it_cannot_do),
         WITH_BOX(ring_shows_where_keys_live),
         WITH_BOX(wrong_usage_exits_2),
         WITH_BOX(a_key_that_is_too_long_exits_2),
