@@ -7,7 +7,6 @@
 #include <stdlib.h>
 
 #include "raft/base/arena.h"
-#include "tests/lib/mem_store.h"
 #include "tests/sim/sim.h"
 
 static void *grow(void *old, size_t *cap, size_t need, size_t item)
@@ -92,7 +91,7 @@ static void check_durable(struct sim *s, uint32_t group, raft_index index,
         return;
     }
     for (uint32_t i = 0; i < config->voters_count; i++) {
-        struct store *store = mem_store_base(s->nodes[config->voters[i]].disk);
+        struct store *store = store_of(&s->nodes[config->voters[i]]);
         struct raft_meta meta;
         int rc = store->ops->log_meta(store, group, index, &meta);
 

@@ -116,6 +116,12 @@ bool faults_job_kills(struct sim *s, uint32_t node, struct disk_job *job)
         return false;
     }
     n->doom_job = 0;
+    doom_count(&s->counts, doom);
+    if (n->lmdb != NULL) { /* The crash cuts it somewhere. */
+        snprintf(line, sizeof line, "dies in job %s", disk_kind_text(job->kind));
+        sim_note(s, node, line);
+        return true;
+    }
     if (n->doom_job_after) {
         disk_job_run(job);
         s->counts.crash_after_job++;
@@ -123,7 +129,6 @@ bool faults_job_kills(struct sim *s, uint32_t node, struct disk_job *job)
         s->counts.jobs_lost++;
         s->counts.crash_before_job++;
     }
-    doom_count(&s->counts, doom);
     snprintf(line, sizeof line, "dies %s job %s",
              n->doom_job_after ? "after" : "before", disk_kind_text(job->kind));
     sim_note(s, node, line);

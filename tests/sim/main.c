@@ -1,4 +1,6 @@
 /* tests/sim/main.c - kvsim: runs seeds, prints what happened, says how to repeat. */
+#include "tests/lib/fault_interpose.h" /* First: the simulated disk of --store lmdb. */
+
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -24,6 +26,8 @@ static void usage(FILE *out)
         "  kvsim --seed 42 --trace              tell the story of one\n"
         "\n"
         "  --nodes N  --groups N  --replicas N  instead of drawing them from the seed\n"
+        "  --store lmdb                         the real stores on a simulated disk\n"
+        "  --keep                               leave their folders behind\n"
         "  --quiet                              no table of what happened\n"
         "Exit status: 0 all seeds passed, 1 a seed failed, 2 usage.\n",
         out);
@@ -89,6 +93,12 @@ static bool option(int c, const char *arg, struct options *o)
     case 'T':
         o->trace = true;
         return true;
+    case 'S':
+        o->fixed.lmdb = strcmp(arg, "lmdb") == 0;
+        return o->fixed.lmdb || strcmp(arg, "memory") == 0;
+    case 'k':
+        o->fixed.keep = true;
+        return true;
     case 'q':
         o->quiet = true;
         return true;
@@ -106,6 +116,8 @@ static int parse(int argc, char **argv, struct options *o)
         {"nodes", required_argument, NULL, 'n'},
         {"groups", required_argument, NULL, 'g'},
         {"replicas", required_argument, NULL, 'r'},
+        {"store", required_argument, NULL, 'S'},
+        {"keep", no_argument, NULL, 'k'},
         {"trace", no_argument, NULL, 'T'},
         {"quiet", no_argument, NULL, 'q'},
         {"help", no_argument, NULL, 'h'},

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "raft/base/arena.h"
-#include "tests/lib/mem_store.h"
+#include "raft/base/err.h"
 #include "tests/sim/sim.h"
 
 void sim_fail(struct sim *s, const char *format, ...)
@@ -153,8 +153,8 @@ static void world_free(struct sim *s)
         if (s->nodes[i].node != NULL) {
             node_free(s->nodes[i].node);
         }
-        mem_store_free(s->nodes[i].disk);
     }
+    store_free_all(s);
     for (size_t i = 0; i < s->heap_count; i++) {
         kv_mem_free(s->heap[i].data);
     }
@@ -167,6 +167,9 @@ static void world_free(struct sim *s)
 
 static void world_make(struct sim *s)
 {
+    char text[256] = "";
+    int rc;
+
     for (uint32_t i = 1; i <= s->swarm.nodes; i++) {
         struct sim_node *n = &s->nodes[i];
 
@@ -178,7 +181,11 @@ static void world_make(struct sim *s)
                 ? 0
                 : (int64_t)prng_below(&s->prng, 2u * s->swarm.f.rate_ppm + 1) -
                       s->swarm.f.rate_ppm;
-        KV_ASSERT(mem_store_new(prng_next(&s->prng) | 1, &n->disk) == 0);
+        rc = store_make(s, i, text, sizeof text);
+        if (rc != 0) {
+            sim_fail(s, "node %u: no store: %s %s", i, kv_err_name(rc), text);
+            return;
+        }
     }
     for (uint32_t i = 1; i <= s->swarm.nodes; i++) {
         world_start_node(s, i);
@@ -243,8 +250,8 @@ static void report(const struct sim *s, uint32_t time_s)
         }
     }
     report_groups(s);
-    printf("  again: build/kvsim --seed %llu --time %us --trace\n",
-           (unsigned long long)s->seed, time_s);
+    printf("  again: build/kvsim --seed %llu --time %us%s --trace\n",
+           (unsigned long long)s->seed, time_s, s->swarm.lmdb ? " --store lmdb" : "");
 }
 
 bool sim_run(uint64_t seed, uint32_t time_s, const struct sim_swarm *fixed, bool trace,

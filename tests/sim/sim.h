@@ -23,6 +23,7 @@
 #include "server/env.h"
 #include "server/node.h"
 #include "storage/store.h"
+#include "tests/lib/store_dir.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/linear.h"
 
@@ -42,9 +43,13 @@ struct sim_swarm {
     uint32_t disk_us_min, disk_us_mean;
     struct sim_strengths f; /* Faults: faults.h. */
     uint32_t log_window, checkpoint_ms;
+    bool lmdb; /* The real store on a simulated disk. */
+    bool keep; /* Leave its folders behind. */
 };
 
-/* Counted where it happens; printed as the table of what happened. */
+/* Counted where it happens; printed as the table of what happened. disk_*: with
+ * --store lmdb, calls on the disk; crashes between the calls of a job, and of an
+ * opening; writes that a crash kept, lost and tore. */
 #define SIM_COUNT_MAP(X) \
     X(events)            \
     X(turns)             \
@@ -61,6 +66,12 @@ struct sim_swarm {
     X(snapshots)         \
     X(halts)             \
     X(reconnects)        \
+    X(disk_calls)        \
+    X(disk_cuts)         \
+    X(disk_open_cuts)    \
+    X(disk_kept)         \
+    X(disk_lost)         \
+    X(disk_torn)         \
     SIM_FAULT_COUNT_MAP(X)
 
 struct sim_counts {
@@ -71,14 +82,16 @@ struct sim_counts {
 
 struct sim;
 struct mem_store;
+struct store_lmdb;
 
 struct sim_node {
     struct env env; /* First: the node's env pointer is this. */
     struct sim *sim;
     uint32_t id;
-    struct mem_store *disk; /* Survives crashes. */
-    struct node *node;      /* NULL while it is down. */
-    uint64_t life;          /* Counts starts; events of an older life are dropped. */
+    struct mem_store *disk; /* Survives crashes. NULL: it is the other one. */
+    struct store_lmdb *lmdb;
+    struct node *node; /* NULL while it is down. */
+    uint64_t life;     /* Counts starts; events of an older life are dropped. */
     bool halted;
     bool dying; /* Being crashed: nothing that it says or does is seen. */
     /* What it is going to die of; 0: nothing. */
@@ -181,8 +194,9 @@ struct sim {
     uint64_t prev_term[SIM_NODES_MAX + 1][SIM_GROUPS_MAX];
     uint64_t prev_life[SIM_NODES_MAX + 1][SIM_GROUPS_MAX];
     struct sim_group_facts facts[SIM_GROUPS_MAX];
-    char failure[512];    /* First failure; "" while all is well. */
-    char recent[64][160]; /* Ring of the last node log lines. */
+    char dir[STORE_DIR_BYTES]; /* With the folders of all nodes; "": none. */
+    char failure[512];         /* First failure; "" while all is well. */
+    char recent[64][160];      /* Ring of the last node log lines. */
     uint32_t recent_next;
 };
 
@@ -193,6 +207,20 @@ bool world_is_up(const struct sim *s, uint32_t id);
 void world_turn_end(struct sim *s, uint32_t id);
 void world_disk_event(struct sim *s, uint32_t id, enum disk_lane lane);
 extern const struct env_ops world_env_ops;
+
+/* ---- store.c: a node's store, in memory or on a simulated disk ---- */
+/* Makes a new one. 0, or a KV_E* with a line in `text`. */
+KV_MUST_CHECK int store_make(struct sim *s, uint32_t id, char *text, size_t text_bytes);
+void store_free_all(struct sim *s);
+/* The open store, also of a node that is down; another one after a crash. */
+struct store *store_of(struct sim_node *n);
+void store_run(struct sim_node *n, struct disk_job *job);
+/* The power fails: what was under way may have happened, in part or as a whole. */
+void store_crash_begin(struct sim_node *n);
+/* The node is gone: what is left can be looked at with store_of(). */
+void store_crash_end(struct sim_node *n);
+/* Before a node starts. Returns as store_make(). */
+KV_MUST_CHECK int store_start(struct sim_node *n, char *text, size_t text_bytes);
 
 /* ---- heap.c ---- */
 void heap_push(struct sim *s, struct sim_event ev);

@@ -83,6 +83,11 @@ void faults_draw(struct sim *s, const struct sim_swarm *fixed)
     w->replicas = coin(s) ? 3 : 1 + draw(s, 0, 4);
     draw_network(s, &w->f);
     draw_nodes(s, &w->f);
+    w->lmdb = fixed->lmdb;
+    w->keep = fixed->keep;
+    if (w->lmdb) { /* It is there to be cut in the middle of jobs. */
+        w->f.job_crash_every_ms = seldom(s, 4, 1, 1) != 0 ? 0 : draw(s, 50, 2000);
+    }
     if (fixed->nodes != 0) {
         w->nodes = fixed->nodes;
     }

@@ -1,7 +1,6 @@
 /* tests/sim/world.c - nodes that start and die, their clocks and their disks. */
 #include <stdio.h>
 
-#include "tests/lib/mem_store.h"
 #include "tests/sim/sim.h"
 
 static struct sim_node *of_env(struct env *e)
@@ -112,12 +111,14 @@ void world_disk_event(struct sim *s, uint32_t id, enum disk_lane lane)
 
     KV_ASSERT(job != NULL);
     if (faults_job_kills(s, id, job)) {
-        n->running[lane] = NULL;
-        job_drop(job);
+        if (n->lmdb == NULL) { /* Else the crash cuts it. */
+            n->running[lane] = NULL;
+            job_drop(job);
+        }
         faults_node_died(s, id);
         return;
     }
-    disk_job_run(job);
+    store_run(n, job);
     n->running[lane] = NULL;
     node_disk_done(n->node, job);
     if (n->node != NULL) {
@@ -254,10 +255,9 @@ void world_start_node(struct sim *s, uint32_t id)
     n->tick_at_us = 0;
     s->counts.restarts++;
     world_config(s, id, &c);
-    rc = mem_store_reopen(n->disk);
+    rc = store_start(n, text, sizeof text);
     if (rc == 0) {
-        rc =
-            node_new(&c, &n->env, mem_store_base(n->disk), &n->node, text, sizeof text);
+        rc = node_new(&c, &n->env, store_of(n), &n->node, text, sizeof text);
     }
     if (rc != 0) {
         n->node = NULL;
@@ -277,13 +277,8 @@ void world_crash_node(struct sim *s, uint32_t id)
         return;
     }
     sim_note(s, id, "crashed");
+    store_crash_begin(n);
     for (int lane = 0; lane < DISK_LANES_COUNT; lane++) {
-        /* What the disk was at may have happened or not. */
-        if (n->running[lane] != NULL && prng_below(&s->prng, 2) == 0) {
-            disk_job_run(n->running[lane]);
-        } else if (n->running[lane] != NULL) {
-            s->counts.jobs_lost++;
-        }
         if (n->running[lane] != NULL) {
             job_drop(n->running[lane]);
         }
@@ -302,6 +297,7 @@ void world_crash_node(struct sim *s, uint32_t id)
     node_free(n->node);
     n->dying = false;
     n->node = NULL;
+    store_crash_end(n);
     n->paused_until_us = 0;
     n->doom_in = 0;
     n->doom_job = 0;
