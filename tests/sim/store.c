@@ -1,4 +1,4 @@
-/* tests/sim/store.c - a node's store: in memory, or the real one on a simulated disk. */
+/* tests/sim/store.c - a node's store: memory, or LMDB on a simulated disk. */
 #include <stdio.h>
 
 #include "raft/base/err.h"

@@ -1,4 +1,4 @@
-/* tests/sim/store_lmdb.h - the real LMDB store of a simulated node, on a simulated disk.
+/* tests/sim/store_lmdb.h - the real store of a simulated node, on a simulated disk.
  *
  * The store works on files below one folder, in memory where the system has /dev/shm.
  * Every write, sync, change of size and change of names that it makes is written down
