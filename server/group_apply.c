@@ -266,8 +266,9 @@ void group_apply_flush(struct group *g)
         return;
     }
     g->propose_blocked = false;
-    if (group_applied(g) < g->commit && has_room(g)) {
-        group_wake(g);
+    if ((group_applied(g) < g->commit && has_room(g)) || g->queued.head != NULL ||
+        g->reads_queued.head != NULL || group_wants_slots(g)) {
+        group_wake(g); /* There is more, or what waited may go on now. */
     }
     ev.u.index = group_applied(g);
     (void)group_feed(g, &ev);

@@ -61,6 +61,31 @@ static void three_nodes_form_and_each_answers(void **state)
     net_free(net);
 }
 
+/* Requests wait until the group knows which slots it owns, but not for the heartbeat
+ * after that, also where the first leader died before the others had heard of it. */
+static void a_new_leader_of_a_new_group_answers_at_once(void **state)
+{
+    struct net_options o = {.nodes = 3, .groups = 1, .replicas = 3};
+    struct net *net = net_new(&o);
+    uint32_t first, second = 0;
+    uint64_t begin_us;
+
+    (void)state;
+    net_start_all(net);
+    while ((first = net_leader(net, 1)) == 0) {
+        net_run_ms(net, 1);
+    }
+    net_kill(net, first);
+    while (second == 0 || second == first) {
+        net_run_ms(net, 1);
+        second = net_leader(net, 1);
+    }
+    begin_us = net->now_us;
+    assert_int_equal(net_put(net, second, "key", "value"), 0);
+    assert_true(net->now_us - begin_us < 10000);
+    net_free(net);
+}
+
 static void five_nodes_serve_groups_that_they_do_not_host(void **state)
 {
     struct net *net = ready(5, 8);
@@ -314,6 +339,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_single_node_forms_at_once_and_answers),
         cmocka_unit_test(three_nodes_form_and_each_answers),
+        cmocka_unit_test(a_new_leader_of_a_new_group_answers_at_once),
         cmocka_unit_test(five_nodes_serve_groups_that_they_do_not_host),
         cmocka_unit_test(the_others_go_on_when_a_leader_dies),
         cmocka_unit_test(everything_is_there_after_all_were_killed),
