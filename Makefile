@@ -58,6 +58,8 @@ else ifeq ($(origin CC),default)
   CC := gcc
 endif
 AR := ar
+LD := ld
+OBJCOPY := objcopy
 PKG_CONFIG ?= pkg-config
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
@@ -135,6 +137,7 @@ LIBSERVER  := $(O)/libserver.a
 LIBSIM     := $(O)/libsim.a
 LIBTEST    := $(O)/libtest.a
 LIBJEPSEN  := $(O)/libjepsen.a
+LIBCLIENT  := $(O)/libclient.a
 LIBKV      := $(O)/libkv.a
 LIBKV_SO   := $(O)/libkv.so
 HOUSE      := $(LIBSERVER) $(LIBSTORAGE) $(LIBRPC) $(LIBRAFT) $(LIBBASE)
@@ -148,7 +151,7 @@ PROGRAMS := $(if $(wildcard server/main.c),$(O)/kvd) \
   $(if $(wildcard jepsen/main.c),$(O)/kvjepsen) \
   $(if $(LOAD_SRC),$(O)/kvload) $(if $(PRESS_SRC),$(O)/kvpress)
 LIBRARIES := $(LIBBASE) $(LIBRAFT) $(LIBRPC) $(LIBSTORAGE) $(LIBSERVER) \
-  $(if $(CLIENT_SRC),$(LIBKV) $(LIBKV_SO)) $(if $(JEPSEN_SRC),$(LIBJEPSEN))
+  $(if $(CLIENT_SRC),$(LIBCLIENT) $(LIBKV) $(LIBKV_SO)) $(if $(JEPSEN_SRC),$(LIBJEPSEN))
 
 # ---- what to build --------------------------------------------------------------
 
@@ -204,10 +207,18 @@ $(eval $(call archive,$(LIBSERVER),$(call obj,$(SERVER_SRC)) $(LLHTTP_OBJ)))
 $(eval $(call archive,$(LIBSIM),$(call obj,$(SIM_SRC))))
 $(eval $(call archive,$(LIBTEST),$(call obj,$(TESTLIB_SRC))))
 $(eval $(call archive,$(LIBJEPSEN),$(call obj,$(JEPSEN_SRC))))
-$(eval $(call archive,$(LIBKV),$(call pic,$(CLIENT_SRC) $(KVBASE_SRC))))
+$(eval $(call archive,$(LIBCLIENT),$(call pic,$(CLIENT_SRC) $(KVBASE_SRC))))
+
+# libkv.a is for others: one object in which only what kv.h declares has a name.
+# Our own programs and tests link libclient.a, the same code with all its names.
+$(LIBKV): $(LIBCLIENT)
+	$(call say,AR,$@)
+	$(Q)$(LD) -r -o $(O)/libkv.o --whole-archive $<
+	$(Q)$(OBJCOPY) --localize-hidden $(O)/libkv.o
+	$(Q)rm -f $@ && $(AR) rcs $@ $(O)/libkv.o
 
 LIBKV_LINK := $(O)/libkv.so.$(SOVERSION)
-$(LIBKV_LINK): $(call pic,$(CLIENT_SRC) $(KVBASE_SRC)) $(LIBKV).list $(wildcard client/libkv.map)
+$(LIBKV_LINK): $(call pic,$(CLIENT_SRC) $(KVBASE_SRC)) $(LIBCLIENT).list $(wildcard client/libkv.map)
 	$(call say,LD,$@)
 	$(Q)$(CC) -shared -Wl,-soname,libkv.so.$(SOVERSION) \
 	  $(if $(filter release,$(MODE)),-Wl$(comma)-z$(comma)defs) \
@@ -226,10 +237,10 @@ endef
 $(O)/kvd: $(call obj,server/main.c) $(HOUSE)
 	$(call link,$(HOUSE_LIBS))
 
-$(O)/kvctl: $(call obj,$(KVCTL_SRC)) $(LIBKV)
+$(O)/kvctl: $(call obj,$(KVCTL_SRC)) $(LIBCLIENT)
 	$(call link,$(LIBS_msgpack) $(LIBS_uv) $(LIBS_jansson) -lm)
 
-$(O)/kvload: $(call obj,$(LOAD_SRC)) $(LIBKV)
+$(O)/kvload: $(call obj,$(LOAD_SRC)) $(LIBCLIENT)
 	$(call link,$(LIBS_msgpack) $(LIBS_uv))
 
 $(O)/kvpress: $(call obj,$(PRESS_SRC)) $(LIBRPC) $(LIBRAFT) $(LIBBASE)
@@ -238,7 +249,7 @@ $(O)/kvpress: $(call obj,$(PRESS_SRC)) $(LIBRPC) $(LIBRAFT) $(LIBBASE)
 $(O)/kvsim: $(call obj,$(wildcard tests/sim/main.c)) $(LIBSIM) $(LIBTEST) $(HOUSE)
 	$(call link,$(HOUSE_LIBS))
 
-$(O)/kvjepsen: $(call obj,$(wildcard jepsen/main.c)) $(LIBJEPSEN) $(LIBKV)
+$(O)/kvjepsen: $(call obj,$(wildcard jepsen/main.c)) $(LIBJEPSEN) $(LIBCLIENT)
 	$(call link,$(JEPSEN_LIBS))
 
 # ---- tests: tests/<folder>/test_*.c, linked with what that folder may know ------
@@ -253,9 +264,9 @@ TEST_DEPS_rpc     := $(LIBTEST) $(LIBRPC) $(LIBRAFT) $(LIBBASE)
 TEST_LIBS_rpc     := $(LIBS_msgpack)
 TEST_DEPS_storage := $(LIBTEST) $(LIBSTORAGE) $(LIBRAFT) $(LIBBASE)
 TEST_LIBS_storage := $(LIBS_lmdb) -lpthread
-TEST_DEPS_client  := $(LIBTEST) $(LIBKV) $(HOUSE)
+TEST_DEPS_client  := $(LIBTEST) $(LIBCLIENT) $(HOUSE)
 TEST_LIBS_client  := $(HOUSE_LIBS) $(LIBS_jansson) -lm
-TEST_DEPS_jepsen  := $(LIBJEPSEN) $(LIBTEST) $(LIBKV) $(HOUSE)
+TEST_DEPS_jepsen  := $(LIBJEPSEN) $(LIBTEST) $(LIBCLIENT) $(HOUSE)
 TEST_LIBS_jepsen  := $(HOUSE_LIBS) $(JEPSEN_LIBS)
 TEST_DEPS_other   := $(LIBSIM) $(LIBTEST) $(HOUSE)
 TEST_LIBS_other   := $(HOUSE_LIBS) $(LIBS_jansson)

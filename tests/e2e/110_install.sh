@@ -1,7 +1,7 @@
 #!/bin/bash
 # tests/e2e/110_install.sh - make install, and a program that uses the installed libkv.
 . "$(dirname "$0")/lib.sh"
-plan 12
+plan 14
 
 dest=$work/dest
 ok "make install into DESTDIR" make install DESTDIR="$dest" PREFIX=/usr LIBDIR=/usr/lib/kv
@@ -39,6 +39,30 @@ use_static() {
 }
 ok "a program links with the shared library" use_shared
 ok "and with the static one" use_static
+# A program may have functions of its own with the names of our inner ones.
+cat > "$work/names.c" << 'C'
+const char *buf_init(void);
+const char *map_free(void);
+const char *buf_init(void)
+{
+    return "buf_init of the program";
+}
+const char *map_free(void)
+{
+    return "map_free of the program";
+}
+C
+static_exports() {
+  nm -g --defined-only "$dest/usr/lib/kv/libkv.a" | awk 'NF == 3 { print $3 }' | sort > "$work/defined"
+  grep -oE '\bkv_[a-z_]+;' client/libkv.map | tr -d ';' | sort | diff - "$work/defined"
+}
+ok "the static library defines what the shared one exports, and nothing else" static_exports
+use_names() {
+  # shellcheck disable=SC2046
+  gcc -Wall -Wextra -Werror $(pc --cflags libkv) "$work/use.c" "$work/names.c" -o "$work/names" \
+    "$dest/usr/lib/kv/libkv.a" $(pc --libs --static libkv | sed 's/-lkv//') && "$work/names" | grep -q '^0\.1\.0 '
+}
+ok "names of the program's own do not disturb it" use_names
 exports() { ! nm -D --defined-only "$dest/usr/lib/kv/libkv.so.0" | awk '{ print $3 }' | grep -vE '^(kv_|LIBKV_)'; }
 ok "the shared library exports kv_* only" exports
 used_soname() { objdump -p "$work/shared" | grep -q 'NEEDED.*libkv.so.0'; }
