@@ -112,8 +112,7 @@ static int job_run(struct disk_job *job)
     case DISK_SWEEP:
         return ops->sweep(s, &job->u.sweep.more);
     case DISK_SCRUB:
-        return ops->scrub(s, job->u.scrub.bytes, &job->u.scrub.damage,
-                          &job->u.scrub.found, &job->u.scrub.round);
+        return ops->scrub(s, job->u.scrub.bytes, &job->u.scrub.done);
     case DISK_KINDS_COUNT:
         break;
     }

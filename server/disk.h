@@ -76,10 +76,8 @@ struct disk_job {
             bool more; /* Out. */
         } sweep;
         struct {
-            size_t bytes;
-            bool found;                 /* Out. */
-            struct store_damage damage; /* Out. */
-            uint64_t round;             /* Out. */
+            size_t bytes;            /* To read, about. */
+            struct store_scrub done; /* Out. */
         } scrub;
     } u;
 };

@@ -61,13 +61,14 @@ uint64_t upkeep_deadline_ms(const struct upkeep *u)
 static void scrub_done(struct node *n, const struct disk_job *job)
 {
     struct upkeep *u = n->upkeep;
-    const struct store_damage *damage = &job->u.scrub.damage;
+    const struct store_scrub *done = &job->u.scrub.done;
+    const struct store_damage *damage = &done->damage;
     struct group *g;
 
     u->stats.scrubs++;
-    u->stats.scrub_bytes += job->u.scrub.bytes;
-    u->stats.scrub_rounds = job->u.scrub.round;
-    if (!job->u.scrub.found) {
+    u->stats.scrub_bytes += done->bytes;
+    u->stats.scrub_rounds = done->round;
+    if (!done->found) {
         return;
     }
     u->stats.damages++;

@@ -5,20 +5,22 @@
  */
 #include "raft/base/err.h"
 #include "raft/record.h"
+#include "storage/lmdb_page.h"
 #include "storage/lmdb_store.h"
 #include "storage/meta.h"
 
 enum {
-    SCRUB_ROWS = LOG_SHARDS
-}; /* Number of the part with the rows. */
+    SCRUB_ROWS = LOG_SHARDS, /* Number of the part with the rows. */
+    GROUP_KEY_BYTES = 4,     /* Each key begins with its group. */
+};
 
 /* One call under way. */
 struct scrub_run {
     struct lmdb_store *ls;
     MDB_txn *txn;
     size_t bytes_left;
-    struct store_damage *damage;
-    bool found;
+    struct store_scrub *out;
+    uintptr_t page; /* Number in memory of the leaf that was looked at last. */
     /* What is known of the group that is being read. */
     bool has_group;
     group_id group;
@@ -31,8 +33,8 @@ struct scrub_run {
 
 static void damage_found(struct scrub_run *r, bool in_state, raft_index index)
 {
-    r->found = true;
-    *r->damage =
+    r->out->found = true;
+    r->out->damage =
         (struct store_damage){.group = r->group, .in_state = in_state, .index = index};
 }
 
@@ -72,7 +74,7 @@ static void entry_check(struct scrub_run *r, raft_index index, struct kv_bytes r
     } else {
         r->hash = entry.hash;
     }
-    r->next = r->found ? 0 : index + 1;
+    r->next = r->out->found ? 0 : index + 1;
 }
 
 static void entry_visit(struct scrub_run *r, const MDB_val *key, const MDB_val *value)
@@ -91,7 +93,7 @@ static void entry_visit(struct scrub_run *r, const MDB_val *key, const MDB_val *
     if (!r->has_group || group != r->group) {
         log_group_begin(r, group, index);
     }
-    if (!r->found) {
+    if (!r->out->found) {
         entry_check(r, index, lmdb_bytes(value));
     }
 }
@@ -138,6 +140,18 @@ static void place_next(struct scrub_place *p)
     }
 }
 
+/* Is the leaf page that a key lies on well formed? Looked at once. */
+static bool page_ok(struct scrub_run *r, const void *key)
+{
+    uintptr_t page = (uintptr_t)key / LMDB_PAGE_BYTES;
+
+    if (page == r->page) {
+        return true;
+    }
+    r->page = page;
+    return lmdb_page_leaf_ok(key);
+}
+
 /* Reads on in one database. 0, MDB_NOTFOUND at its end, other LMDB codes. */
 static int database_walk(struct scrub_run *r, struct scrub_place *p, MDB_dbi dbi)
 {
@@ -158,15 +172,20 @@ static int database_walk(struct scrub_run *r, struct scrub_place *p, MDB_dbi dbi
     while (rc == 0) {
         size_t size = key.mv_size + value.mv_size;
 
+        p->key_len = KV_MIN(key.mv_size, sizeof p->key);
+        memcpy(p->key, key.mv_data, p->key_len);
+        if (!page_ok(r, key.mv_data)) {
+            rc = MDB_CORRUPTED; /* Rows may be hidden. */
+            break;
+        }
         if (p->database == SCRUB_ROWS) {
             row_visit(r, &key, &value);
         } else {
             entry_visit(r, &key, &value);
         }
-        p->key_len = KV_MIN(key.mv_size, sizeof p->key);
-        memcpy(p->key, key.mv_data, p->key_len);
+        r->out->bytes += size;
         r->bytes_left -= KV_MIN(r->bytes_left, size);
-        if (r->found || r->bytes_left == 0) {
+        if (r->out->found || r->bytes_left == 0) {
             break;
         }
         rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
@@ -190,34 +209,48 @@ static int part_walk(struct scrub_run *r, struct scrub_place *p)
     }
     r->txn = reader->txn;
     r->has_group = false;
+    r->page = 0;
     rc = database_walk(r, p, dbi);
     lmdb_read_end(reader);
     return rc;
 }
 
-int lmdb_scrub(struct store *s, size_t bytes, struct store_damage *out_damage,
-               bool *out_found, uint64_t *out_round)
+/* A page that LMDB will not take: the group that was being read, and perhaps the next
+ * one, is damaged. Goes on behind it. */
+static void page_lost(struct scrub_run *r, struct scrub_place *p)
+{
+    r->group = p->key_len >= GROUP_KEY_BYTES ? kv_get_u32be(p->key) : 0;
+    damage_found(r, p->database == SCRUB_ROWS, 0);
+    if (r->group >= r->ls->groups_max - 1) {
+        place_next(p);
+    } else {
+        kv_put_u32be(p->key, r->group + 1);
+        p->key_len = GROUP_KEY_BYTES;
+    }
+}
+
+int lmdb_scrub(struct store *s, size_t bytes, struct store_scrub *out)
 {
     struct lmdb_store *ls = lmdb_store_of(s);
     struct scrub_place *p = &ls->scrub;
-    struct scrub_run r = {.ls = ls, .bytes_left = bytes, .damage = out_damage};
+    struct store_scrub done = {0};
+    struct scrub_run r = {.ls = ls, .bytes_left = bytes, .out = &done};
     uint64_t round = p->rounds;
     int rc = 0;
 
-    while (rc == 0 && r.bytes_left > 0 && !r.found && p->rounds == round) {
+    while (rc == 0 && r.bytes_left > 0 && !done.found && p->rounds == round) {
         rc = part_walk(&r, p);
         if (rc == MDB_NOTFOUND) {
             place_next(p);
             rc = 0;
         } else if (rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND) {
-            damage_found(&r, p->database == SCRUB_ROWS, 0); /* A page; which group's? */
-            place_next(p);
+            page_lost(&r, p);
             rc = 0;
         }
     }
     if (rc == 0) {
-        *out_found = r.found;
-        *out_round = p->rounds;
+        done.round = p->rounds;
+        *out = done;
     }
     return lmdb_error(rc);
 }

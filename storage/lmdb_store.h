@@ -200,8 +200,7 @@ int lmdb_verify(struct lmdb_store *ls);
 
 /* ---- storage/lmdb_scrub.c: verb ---- */
 
-int lmdb_scrub(struct store *s, size_t bytes, struct store_damage *out_damage,
-               bool *out_found, uint64_t *out_round);
+int lmdb_scrub(struct store *s, size_t bytes, struct store_scrub *out);
 
 /* ---- storage/identity.c: verbs ---- */
 

@@ -137,6 +137,14 @@ struct store_damage {
     raft_index index; /* Of the entry. */
 };
 
+/* What one call of the scrubber did. */
+struct store_scrub {
+    size_t bytes;   /* Of records that it read. */
+    uint64_t round; /* Passes over everything, so far. */
+    bool found;     /* `damage` is filled. */
+    struct store_damage damage;
+};
+
 /* ---- the table ---- */
 
 struct store;
@@ -211,11 +219,9 @@ struct store_ops {
      * *out_more: call again. */
     int (*sweep)(struct store *s, bool *out_more);
 
-    /* Verifies up to `bytes` bytes of records from where it stopped. 0 and *out_found
-     * false: nothing wrong so far; true: out_damage is filled. *out_round: passes
-     * done. */
-    int (*scrub)(struct store *s, size_t bytes, struct store_damage *out_damage,
-                 bool *out_found, uint64_t *out_round);
+    /* Verifies about `bytes` bytes of records from where it stopped, but never more
+     * than one pass. 0 also where it found damage. */
+    int (*scrub)(struct store *s, size_t bytes, struct store_scrub *out);
 
     void (*stats)(struct store *s, struct store_stats *out);
     /* Closes files and frees the object. No verb may be running. */

@@ -501,31 +501,30 @@ static void scrub_next_part(struct mem_store *m)
     }
 }
 
-static int mem_scrub(struct store *s, size_t bytes, struct store_damage *out_damage,
-                     bool *out_found, uint64_t *out_round)
+static int mem_scrub(struct store *s, size_t bytes, struct store_scrub *out)
 {
     struct mem_store *m = mem_of(s);
+    struct store_scrub done = {0};
     uint64_t round;
-    size_t done = 0;
 
     pthread_mutex_lock(&m->lock);
     round = m->scrub_rounds;
-    *out_found = false;
-    while (done < bytes && m->scrub_rounds == round && !*out_found) {
+    while (done.bytes < bytes && m->scrub_rounds == round && !done.found) {
         const struct mem_group *g = m->groups[m->scrub_group];
         size_t size = 0;
         raft_index index;
 
-        if (g == NULL || !scrub_one(m, g, &size, out_found, &index)) {
+        if (g == NULL || !scrub_one(m, g, &size, &done.found, &index)) {
             scrub_next_part(m);
             continue;
         }
-        done += size;
-        if (*out_found) {
-            *out_damage = (struct store_damage){m->scrub_group, m->scrub_state, index};
+        done.bytes += size;
+        if (done.found) {
+            done.damage = (struct store_damage){m->scrub_group, m->scrub_state, index};
         }
     }
-    *out_round = m->scrub_rounds;
+    done.round = m->scrub_rounds;
+    *out = done;
     return read_end(m, 0);
 }
 

@@ -121,15 +121,13 @@ static void flipped_bits_are_found_on_reading_and_scrubbing(void **state)
 {
     struct fixture *f = *state;
     struct store *s = mem_store_base(f->disk);
-    struct store_damage damage;
+    struct store_scrub scrub = {0};
     struct raft_meta meta;
-    uint64_t round = 0;
-    bool found = false;
 
     assert_int_equal(model_append(&f->model, 2, 10), 0);
-    assert_int_equal(s->ops->scrub(s, SIZE_MAX, &damage, &found, &round), 0);
-    assert_false(found);
-    assert_int_equal(round, 1);
+    assert_int_equal(s->ops->scrub(s, SIZE_MAX, &scrub), 0);
+    assert_false(scrub.found);
+    assert_int_equal(scrub.round, 1);
     for (uint64_t bit = 0; bit < 500; bit++) {
         assert_true(mem_store_flip_entry(f->disk, 2, 4, bit));
         assert_int_equal(s->ops->log_meta(s, 2, 4, &meta), KV_EDAMAGED);
@@ -137,13 +135,13 @@ static void flipped_bits_are_found_on_reading_and_scrubbing(void **state)
     }
     assert_int_equal(s->ops->log_meta(s, 2, 4, &meta), 0);
     assert_true(mem_store_flip_entry(f->disk, 2, 4, 99));
-    for (int i = 0; i < 100 && !found; i++) {
-        assert_int_equal(s->ops->scrub(s, 100, &damage, &found, &round), 0);
+    for (int i = 0; i < 100 && !scrub.found; i++) {
+        assert_int_equal(s->ops->scrub(s, 100, &scrub), 0);
     }
-    assert_true(found);
-    assert_int_equal(damage.group, 2);
-    assert_int_equal(damage.index, 4);
-    assert_false(damage.in_state);
+    assert_true(scrub.found);
+    assert_int_equal(scrub.damage.group, 2);
+    assert_int_equal(scrub.damage.index, 4);
+    assert_false(scrub.damage.in_state);
 }
 
 static void a_wiped_disk_is_a_new_directory(void **state)

@@ -96,10 +96,8 @@ static void *checkpoint_thread(void *arg)
 
     while (!atomic_load(&sh->is_done)) {
         uint64_t index = atomic_load(&sh->written);
-        struct store_damage damage;
+        struct store_scrub scrub = {0};
         struct raft_snapshot snap;
-        uint64_t round;
-        bool found = false;
         bool more;
 
         if (index >= last + THREADS_EVERY) {
@@ -110,8 +108,8 @@ static void *checkpoint_thread(void *arg)
                    "a snapshot is made");
         }
         expect(sh, ops->sweep(sh->s, &more) == 0, "it sweeps");
-        expect(sh, ops->scrub(sh->s, 2000, &damage, &found, &round) == 0, "it scrubs");
-        expect(sh, !found, "nothing is damaged");
+        expect(sh, ops->scrub(sh->s, 2000, &scrub) == 0, "it scrubs");
+        expect(sh, !scrub.found, "nothing is damaged");
     }
     return NULL;
 }
