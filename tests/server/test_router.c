@@ -300,6 +300,42 @@ static void a_wrong_hint_costs_one_more_way(void **state)
     net_free(net);
 }
 
+/* A node is killed while the leader works on what it passed on, and its next process
+ * passes something on, too: each answer belongs to the process that asked. */
+static void an_answer_to_a_dead_process_is_not_taken_by_the_next(void **state)
+{
+    struct filter f;
+    struct net *net = ready(3, &f);
+    uint32_t leader = net_leader(net, 1), other = leader % 3 + 1;
+    const char *key = key_of_group(net, 1);
+    struct rpc_request q;
+    struct rpc_decoder d;
+    struct rpc_reply r;
+
+    (void)state;
+    net_kill(net, 6 - leader - other);
+    f.lose_from = leader;
+    f.lose_kind = PEER_RAFT;
+    f.lose_times = UINT32_MAX; /* The write stays undecided. */
+    incr(&q, key, 0);
+    (void)net_ask(net, net_connect(net, other), &q);
+    while (f.seen[other][PEER_FORWARD] == 0) {
+        net_run_ms(net, 1);
+    }
+    net_run_ms(net, 5);
+    net_kill(net, other);
+    f.lose_times = 0;
+    assert_int_equal(net_start(net, other), 0);
+
+    assert_int_equal(rpc_decoder_init(&d), 0);
+    q.delta = 100;
+    assert_int_equal(net_call(net, net_connect(net, other), &q, &d, &r), 0);
+    assert_int_equal(r.error, 0);
+    assert_int_equal(r.number, 101);
+    rpc_decoder_close(&d);
+    net_free(net);
+}
+
 static void an_answer_nobody_waits_for_is_dropped(void **state)
 {
     struct filter f;
@@ -405,6 +441,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(who_wants_no_forwarding_is_told_where_to_go),
         cmocka_unit_test(a_request_waits_for_a_new_leader),
         cmocka_unit_test(a_wrong_hint_costs_one_more_way),
+        cmocka_unit_test(an_answer_to_a_dead_process_is_not_taken_by_the_next),
         cmocka_unit_test(an_answer_nobody_waits_for_is_dropped),
         cmocka_unit_test(an_answer_may_be_any_bytes),
         cmocka_unit_test(too_many_waiting_requests_get_busy),
