@@ -24,13 +24,24 @@
 
 struct disk_job;
 struct env;
+struct group;
 struct node;
+struct raft_event;
+struct raft_update;
 
 enum log_level {
     LOG_ERROR, /* A person must act. */
     LOG_WARN,  /* Odd, handled. */
     LOG_INFO,  /* State changes; never per request. */
     LOG_DEBUG, /* Per request. */
+};
+
+/* One step of a group's core, for who watches (env_ops.stepped). */
+struct env_step {
+    const struct group *group;        /* After the duties of the update. */
+    const struct raft_event *event;   /* Borrowed, as all of it. */
+    const struct raft_update *update; /* Valid when rc is not fatal. */
+    int rc;                           /* What raft_step() returned. */
 };
 
 struct env_ops {
@@ -81,6 +92,12 @@ struct env_ops {
      * environment ends the process (kvd) or the node (simulator) after this turn; no
      * duty of the node is carried out any more. `code` is a KV_E*. */
     void (*halt)(struct env *e, int code, const char *why);
+
+    /* ---- being watched ---- */
+
+    /* Called after each step of a group's core; it must not call back into the node.
+     * NULL in kvd: the simulator judges invariants with it. */
+    void (*stepped)(struct env *e, const struct env_step *step);
 };
 
 /* First member of every implementation. */

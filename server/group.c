@@ -393,6 +393,11 @@ const struct raft_config *group_config(const struct group *g)
     return raft_config_get(g->raft, &index);
 }
 
+const struct raft *group_raft(const struct group *g)
+{
+    return g->raft;
+}
+
 const struct state_meta *group_state_meta(const struct group *g)
 {
     return state_meta_get(g->st);

@@ -76,6 +76,8 @@ bool group_is_leader(const struct group *g);
 uint32_t group_leader_node(const struct group *g);
 void group_raft_status(const struct group *g, struct raft_status *out);
 const struct raft_config *group_config(const struct group *g);
+/* Its core, to look into with the questions of raft/raft.h. */
+const struct raft *group_raft(const struct group *g);
 const struct state_meta *group_state_meta(const struct group *g);
 struct state *group_state(struct group *g);
 /* Requests that wait in it, writes and reads. */

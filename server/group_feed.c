@@ -156,6 +156,17 @@ static void feed_note(struct group *g, const struct raft_update *up)
 
 /* ---- the one call ---- */
 
+static void tell_stepped(const struct group *g, const struct raft_event *ev,
+                         const struct raft_update *up, int rc)
+{
+    struct env *env = g->node->env;
+    struct env_step step = {.group = g, .event = ev, .update = up, .rc = rc};
+
+    if (env->ops->stepped != NULL) {
+        env->ops->stepped(env, &step);
+    }
+}
+
 static bool is_fatal(int rc)
 {
     return rc == KV_ECORRUPT || rc == KV_EFORMAT || rc == KV_EIO || rc == KV_ENOMEM;
@@ -185,6 +196,7 @@ int group_feed(struct group *g, struct raft_event *ev)
         feed_send(g, &up);
         feed_note(g, &up);
     }
+    tell_stepped(g, ev, &up, rc);
     g->feeding = false;
     return rc;
 }
