@@ -228,6 +228,13 @@ $(LIBKV_LINK): $(call pic,$(CLIENT_SRC) $(KVBASE_SRC)) $(LIBCLIENT).list $(wildc
 $(LIBKV_SO): $(LIBKV_LINK)
 	$(Q)ln -sf $(<F) $@
 
+# The commit, for failure reports of kvsim: its file changes only when the commit does.
+COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+$(O)/commit: FORCE
+	$(call keep_text,$(COMMIT))
+$(O)/tests/sim/report.o: ALL_CPPFLAGS += -DKV_COMMIT_STRING='"$(COMMIT)"'
+$(O)/tests/sim/report.o: $(O)/commit
+
 define link
 	$(call say,LD,$@)
 	@mkdir -p $(@D)

@@ -125,6 +125,7 @@ static void client_choose(struct sim *s, struct sim_client *c, struct buf *b)
         rpc_request_init(&q, RPC_KV_DEL, ++c->msgid);
     }
     q.key = kv_bytes(key, 7);
+    s->cover.method[q.method]++;
     rpc_request_encode(b, &q);
     KV_ASSERT(b->error == 0);
 }
@@ -188,6 +189,7 @@ static void client_answer(struct sim *s, struct sim_client *c, struct kv_bytes m
                  c->busy ? c->msgid : 0);
         return;
     }
+    cover_error(s->cover.reply_error, reply.error);
     if (reply.error != 0) {
         bool sure = kv_err_outcome(reply.error) == KV_OUTCOME_NOT_DONE;
 

@@ -1,5 +1,5 @@
 /* tests/sim/faults.c - when something goes wrong, and the clocks. */
-#include "tests/sim/sim.h"
+#include "tests/sim/options.h"
 
 uint32_t faults_draw_between(struct sim *s, uint32_t low, uint32_t high)
 {
@@ -62,7 +62,9 @@ void faults_event(struct sim *s, struct sim_event *ev)
         faults_cut_end(s);
         return;
     }
-    nemeses[ev->arg].begin(s, faults_draw_between(s, 1, s->swarm.nodes));
+    if (!options_skips(s->options, ++s->faults)) {
+        nemeses[ev->arg].begin(s, faults_draw_between(s, 1, s->swarm.nodes));
+    }
     plan(s, ev->arg);
 }
 

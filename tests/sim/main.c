@@ -1,176 +1,106 @@
 /* tests/sim/main.c - kvsim: runs seeds, prints what happened, says how to repeat. */
 #include "tests/lib/fault_interpose.h" /* First: the simulated disk of --store lmdb. */
 
-#include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 
-#include "tests/sim/sim.h"
+#include "tests/sim/jobs.h"
+#include "tests/sim/shrink.h"
 
-struct options {
-    uint64_t first, last;
-    uint32_t time_s;
-    struct sim_swarm fixed;
-    bool trace, quiet;
+enum {
+    /* A run of as many simulated seconds must have made everything happen. */
+    COVERAGE_SECONDS = 60000,
 };
 
-static void usage(FILE *out)
+static double seconds(struct timespec t)
 {
-    fputs(
-        "kvsim - a whole cluster in one process, from one seed\n"
-        "\n"
-        "  kvsim --seeds 1..1000 --time 60s     run many seeds\n"
-        "  kvsim --seed 42 --trace              tell the story of one\n"
-        "\n"
-        "  --nodes N  --groups N  --replicas N  instead of drawing them from the seed\n"
-        "  --store lmdb                         the real stores on a simulated disk\n"
-        "  --keep                               leave their folders behind\n"
-        "  --quiet                              no table of what happened\n"
-        "Exit status: 0 all seeds passed, 1 a seed failed, 2 usage.\n",
-        out);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* Reads a whole non-negative number with at most one letter behind it. */
-static bool number(const char *text, char suffix, uint64_t *out)
+/* Of this process and those that it waited for. */
+static double cpu_seconds(void)
 {
-    char *end;
-    unsigned long long v;
+    struct rusage self, children;
 
-    errno = 0;
-    v = strtoull(text, &end, 10);
-    if (errno != 0 || end == text || text[0] == '-') {
+    KV_ASSERT(getrusage(RUSAGE_SELF, &self) == 0);
+    KV_ASSERT(getrusage(RUSAGE_CHILDREN, &children) == 0);
+    return (double)(self.ru_utime.tv_sec + self.ru_stime.tv_sec +
+                    children.ru_utime.tv_sec + children.ru_stime.tv_sec) +
+           (double)(self.ru_utime.tv_usec + self.ru_stime.tv_usec +
+                    children.ru_utime.tv_usec + children.ru_stime.tv_usec) /
+               1e6;
+}
+
+static bool write_coverage(const char *path, const struct jobs_total *t)
+{
+    FILE *out = fopen(path, "w");
+
+    if (out == NULL) {
+        fprintf(stderr, "kvsim: cannot write %s\n", path);
         return false;
     }
-    if (*end == suffix && suffix != '\0') {
-        end++;
-    }
-    *out = v;
-    return *end == '\0';
+    coverage_write(out, &t->counts, &t->cover);
+    return fclose(out) == 0;
 }
 
-static bool seeds(const char *text, struct options *o)
+/* True when nothing is missing that a run of this size must have seen. */
+static bool judge_coverage(const struct sim_command *c, const struct jobs_total *t)
 {
-    const char *dots = strstr(text, "..");
-    char first[32];
+    bool large = t->sim_us / 1000000 >= COVERAGE_SECONDS && c->run.without == 0;
+    uint32_t zero = 0;
 
-    if (dots == NULL) {
-        o->last = o->first;
-        return number(text, '\0', &o->first) && number(text, '\0', &o->last);
+    if (!c->quiet || large) {
+        zero = coverage_zero_rows(stdout, &t->counts, &t->cover);
     }
-    if ((size_t)(dots - text) >= sizeof first) {
-        return false;
+    if (zero > 0 && large) {
+        printf("FAILED: %u things never happened in %" PRIu64 " simulated seconds\n",
+               zero, t->sim_us / 1000000);
     }
-    snprintf(first, sizeof first, "%.*s", (int)(dots - text), text);
-    return number(first, '\0', &o->first) && number(dots + 2, '\0', &o->last) &&
-           o->first <= o->last;
+    return zero == 0 || !large;
 }
 
-static bool option(int c, const char *arg, struct options *o)
+static void print_speed(const struct jobs_total *t, double real_s)
 {
-    uint64_t v = 0;
+    double sim_s = (double)t->sim_us / 1e6, cpu_s = cpu_seconds();
 
-    switch (c) {
-    case 's':
-        return seeds(arg, o);
-    case 't':
-        if (!number(arg, 's', &v) || v < 1 || v > 100000) {
-            return false;
-        }
-        o->time_s = (uint32_t)v;
-        return true;
-    case 'n':
-        o->fixed.nodes = number(arg, '\0', &v) ? (uint32_t)v : 0;
-        return v >= 1 && v <= SIM_NODES_MAX;
-    case 'g':
-        o->fixed.groups = number(arg, '\0', &v) ? (uint32_t)v : 0;
-        return v >= 1 && v < SIM_GROUPS_MAX;
-    case 'r':
-        o->fixed.replicas = number(arg, '\0', &v) ? (uint32_t)v : 0;
-        return v >= 1 && v <= SIM_NODES_MAX;
-    case 'T':
-        o->trace = true;
-        return true;
-    case 'S':
-        o->fixed.lmdb = strcmp(arg, "lmdb") == 0;
-        return o->fixed.lmdb || strcmp(arg, "memory") == 0;
-    case 'k':
-        o->fixed.keep = true;
-        return true;
-    case 'q':
-        o->quiet = true;
-        return true;
-    default:
-        return false;
-    }
-}
-
-static int parse(int argc, char **argv, struct options *o)
-{
-    static const struct option longs[] = {
-        {"seed", required_argument, NULL, 's'},
-        {"seeds", required_argument, NULL, 's'},
-        {"time", required_argument, NULL, 't'},
-        {"nodes", required_argument, NULL, 'n'},
-        {"groups", required_argument, NULL, 'g'},
-        {"replicas", required_argument, NULL, 'r'},
-        {"store", required_argument, NULL, 'S'},
-        {"keep", no_argument, NULL, 'k'},
-        {"trace", no_argument, NULL, 'T'},
-        {"quiet", no_argument, NULL, 'q'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
-    int c;
-
-    while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-        if (c == 'h') {
-            usage(stdout);
-            return 1;
-        }
-        if (!option(c, optarg, o)) {
-            fprintf(stderr, "kvsim: bad option or value%s%s. Try: kvsim --help\n",
-                    optarg == NULL ? "" : ": ", optarg == NULL ? "" : optarg);
-            return 2;
-        }
-    }
-    if (optind < argc) {
-        fprintf(stderr, "kvsim: unexpected argument: %s. Try: kvsim --help\n",
-                argv[optind]);
-        return 2;
-    }
-    return 0;
+    fprintf(stderr,
+            "%.0f simulated seconds in %.1f s: %.0f times real time; %.1f s of "
+            "processor: %.0f times on one core\n",
+            sim_s, real_s, sim_s / (real_s + 1e-9), cpu_s, sim_s / (cpu_s + 1e-9));
 }
 
 int main(int argc, char **argv)
 {
-    struct options o = {.first = 1, .last = 1, .time_s = 20};
-    struct sim_counts total = {0};
-    uint64_t sim_us = 0, failed = 0, runs = 0;
+    struct sim_command c;
+    struct jobs_total total;
     struct timespec begin, end;
-    double real_s;
-    int rc = parse(argc, argv, &o);
+    bool ok;
+    int rc = options_parse(argc, argv, &c);
 
     if (rc != 0) {
         return rc == 1 ? 0 : rc;
     }
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    clock_gettime(CLOCK_MONOTONIC, &begin);
-    for (uint64_t seed = o.first; seed <= o.last; seed++, runs++) {
-        failed += !sim_run(seed, o.time_s, &o.fixed, o.trace, &total, &sim_us);
+    setvbuf(stdout, NULL, _IOFBF, 1 << 20);
+    if (c.shrink) {
+        return shrink_run(&c) ? 0 : 1;
     }
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    jobs_run(&c, &total);
     clock_gettime(CLOCK_MONOTONIC, &end);
-    real_s = (double)(end.tv_sec - begin.tv_sec) +
-             (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
-    if (!o.quiet) {
-#define PRINT(name) printf("  %-18s %12" PRIu64 "\n", #name, total.name);
+    ok = total.failed == 0;
+    if (!c.quiet) {
+#define PRINT(name) printf("  %-24s %12" PRIu64 "\n", #name, total.counts.name);
         SIM_COUNT_MAP(PRINT)
 #undef PRINT
-        fprintf(stderr, "%.0f simulated seconds in %.1f s: %.0f times real time\n",
-                (double)sim_us / 1e6, real_s, (double)sim_us / 1e6 / (real_s + 1e-9));
+        print_speed(&total, seconds(end) - seconds(begin));
     }
-    printf("%" PRIu64 " seeds, %" PRIu64 " failed\n", runs, failed);
-    return failed == 0 ? 0 : 1;
+    ok = judge_coverage(&c, &total) && ok;
+    if (c.coverage != NULL) {
+        ok = write_coverage(c.coverage, &total) && ok;
+    }
+    printf("%" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64 " run twice\n",
+           total.seeds, total.failed, total.compared);
+    return ok ? 0 : 1;
 }

@@ -142,6 +142,7 @@ int net_link_send(struct sim *s, uint32_t from, uint64_t link, struct kv_bytes f
         return KV_EBUSY;
     }
     s->counts.frames++;
+    watch_frames(s, frames);
     other = link_at(s, l->other);
     if (!other->open) {
         return 0; /* The close is on its way here. */

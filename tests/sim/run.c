@@ -4,29 +4,22 @@
 
 #include "raft/base/arena.h"
 #include "raft/base/err.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/options.h"
 
 void sim_fail(struct sim *s, const char *format, ...)
 {
+    char text[sizeof s->judge.why];
     va_list args;
 
-    if (s->failure[0] != '\0') {
-        return;
-    }
     va_start(args, format);
-    vsnprintf(s->failure, sizeof s->failure, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    judge_fail(&s->judge, JUDGE_HEALTH, "%s", text);
 }
 
 void sim_note(struct sim *s, uint32_t node, const char *line)
 {
-    char *slot = s->recent[s->recent_next++ % KV_ARRAY_COUNT(s->recent)];
-
-    snprintf(slot, sizeof s->recent[0], "[%9.3f] %u > %s", (double)s->now_us / 1e3,
-             node, line);
-    if (s->trace) {
-        printf("%s\n", slot);
-    }
+    trace_text(&s->trace, s->now_us, node, line);
 }
 
 static void dispatch(struct sim *s, struct sim_event *ev)
@@ -106,12 +99,13 @@ static bool step(struct sim *s, uint64_t until_us)
 {
     struct sim_event ev;
 
-    if (s->heap_count == 0 || s->heap[0].at_us > until_us || s->failure[0] != '\0') {
+    if (s->heap_count == 0 || s->heap[0].at_us > until_us || sim_failed(s)) {
         return false;
     }
     (void)heap_pop(s, &ev);
     s->now_us = ev.at_us;
     s->counts.events++;
+    trace_mix(&s->trace, ev.at_us << 16 ^ (uint64_t)ev.node << 8 ^ ev.kind ^ ev.len);
     if (waits(s, &ev)) {
         ev.at_us = s->nodes[ev.node].paused_until_us;
         if (ev.kind == EV_TICK && ev.life == s->nodes[ev.node].life &&
@@ -135,8 +129,7 @@ static void run_to_peace(struct sim *s)
     s->end_us = s->now_us;
     faults_heal(s);
     limit_us = s->now_us + 30000000;
-    for (uint64_t at = s->now_us; at <= limit_us && s->failure[0] == '\0';
-         at += 100000) {
+    for (uint64_t at = s->now_us; at <= limit_us && !sim_failed(s); at += 100000) {
         while (step(s, at)) {
         }
         s->now_us = KV_MAX(s->now_us, at);
@@ -144,7 +137,8 @@ static void run_to_peace(struct sim *s)
             return;
         }
     }
-    sim_fail(s, "no peace 30 s after the last fault: %s", why);
+    judge_fail(&s->judge, JUDGE_LIVENESS, "no peace 30 s after the last fault: %s",
+               why);
 }
 
 static void world_free(struct sim *s)
@@ -159,7 +153,7 @@ static void world_free(struct sim *s)
         kv_mem_free(s->heap[i].data);
     }
     client_free_all(s);
-    check_free(s);
+    judge_close(&s->judge);
     kv_mem_free(s->heap);
     kv_mem_free(s->links);
     kv_mem_free(s->ops);
@@ -192,101 +186,43 @@ static void world_make(struct sim *s)
     }
 }
 
-/* Where every replica stands. */
-static void report_groups(const struct sim *s)
+bool sim_run(struct sim *s, uint64_t seed, const struct sim_options *o,
+             struct sim_result *out)
 {
-    static const char *const roles[] = {"follower", "pre-candidate", "candidate",
-                                        "leader"};
-
-    for (uint32_t id = 1; id <= s->swarm.nodes; id++) {
-        const struct node *n = s->nodes[id].node;
-
-        printf("  node %u: %s, now %llu ms\n", id, n == NULL ? "down" : "up",
-               (unsigned long long)(n == NULL ? 0 : n->now_ms));
-        for (uint32_t gi = 0; n != NULL && gi < n->groups_cap; gi++) {
-            struct group *g = node_group(n, gi);
-            struct raft_status st;
-
-            if (g == NULL) {
-                continue;
-            }
-            group_raft_status(g, &st);
-            printf("    group %u: %s of term %llu, leader %u, log (%llu, %llu], "
-                   "durable %llu, commit %llu, applied %llu, deadline %llu\n",
-                   gi, roles[st.role], (unsigned long long)st.term, st.leader,
-                   (unsigned long long)st.base.pos.index,
-                   (unsigned long long)st.last.index,
-                   (unsigned long long)st.last_durable, (unsigned long long)st.commit,
-                   (unsigned long long)st.applied,
-                   (unsigned long long)group_deadline_ms(g));
-            for (uint32_t i = 0; st.role == RAFT_LEADER && i < st.peers_count; i++) {
-                const struct raft_peer_status *p = &st.peers[i];
-
-                printf("      peer %u: match %llu, next %llu, active %llu ms%s%s\n",
-                       p->id, (unsigned long long)p->match, (unsigned long long)p->next,
-                       (unsigned long long)p->active_ms,
-                       p->in_snapshot ? ", snapshot" : "",
-                       p->amnesiac ? ", amnesiac" : "");
-            }
-        }
-    }
-}
-
-static void report(const struct sim *s, uint32_t time_s)
-{
-    printf("seed %llu FAILED after %.3f s: %s\n", (unsigned long long)s->seed,
-           (double)s->now_us / 1e6, s->failure);
-    printf("  %u nodes, %u groups, %u replicas, %u clients, %u keys; "
-           "the last of its story:\n",
-           s->swarm.nodes, s->swarm.groups, s->swarm.replicas, s->swarm.clients,
-           s->swarm.keys);
-    for (uint32_t i = 0; i < 24; i++) {
-        const char *line =
-            s->recent[(s->recent_next + KV_ARRAY_COUNT(s->recent) - 24 + i) %
-                      KV_ARRAY_COUNT(s->recent)];
-
-        if (line[0] != '\0') {
-            printf("    %s\n", line);
-        }
-    }
-    report_groups(s);
-    printf("  again: build/kvsim --seed %llu --time %us%s --trace\n",
-           (unsigned long long)s->seed, time_s, s->swarm.lmdb ? " --store lmdb" : "");
-}
-
-bool sim_run(uint64_t seed, uint32_t time_s, const struct sim_swarm *fixed, bool trace,
-             struct sim_counts *total, uint64_t *out_sim_us)
-{
-    struct sim *s = kv_mem_zalloc(sizeof *s);
-    bool ok;
-
-    KV_ASSERT(s != NULL);
     s->seed = seed;
-    s->trace = trace;
+    s->trace.print = o->trace;
+    s->trace.heartbeats = o->heartbeats;
     s->now_us = 1000000; /* Time 0 means "never" in places. */
     prng_init(&s->prng, seed);
-    faults_draw(s, fixed);
+    s->options = o;
+    faults_draw(s, &o->fixed);
+    options_apply(o, &s->swarm);
+    watch_init(s);
     world_make(s);
     client_init_all(s);
     faults_start(s);
-    s->end_us = s->now_us + (uint64_t)time_s * 1000000;
+    s->end_us = s->now_us + (uint64_t)o->time_ms * 1000;
     while (step(s, s->end_us)) {
     }
-    if (s->failure[0] == '\0') {
+    if (!sim_failed(s)) {
         run_to_peace(s);
     }
-    if (s->failure[0] == '\0') {
+    if (!sim_failed(s)) {
         check_history(s);
     }
-    ok = s->failure[0] == '\0';
-    if (!ok) {
-        report(s, time_s);
+    s->counts.leaders = s->judge.leaders;
+    s->counts.commits = s->judge.commits;
+    *out = (struct sim_result){.violated = s->judge.violated,
+                               .sim_us = s->now_us,
+                               .failed_us = s->now_us,
+                               .digest = s->trace.digest,
+                               .faults = s->faults,
+                               .swarm = s->swarm,
+                               .counts = s->counts,
+                               .cover = s->cover};
+    if (sim_failed(s) && !o->silent) {
+        report_failure(s, o);
     }
-    *out_sim_us += s->now_us;
-#define ADD(name) total->name += s->counts.name;
-    SIM_COUNT_MAP(ADD)
-#undef ADD
     world_free(s);
-    kv_mem_free(s);
-    return ok;
+    return out->violated == JUDGE_NOTHING;
 }

@@ -24,8 +24,11 @@
 #include "server/node.h"
 #include "storage/store.h"
 #include "tests/lib/store_dir.h"
+#include "tests/sim/coverage.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/judge.h"
 #include "tests/sim/linear.h"
+#include "tests/sim/trace.h"
 
 enum {
     SIM_NODES_MAX = 7,
@@ -81,6 +84,7 @@ struct sim_counts {
 };
 
 struct sim;
+struct sim_options;
 struct mem_store;
 struct store_lmdb;
 
@@ -159,23 +163,14 @@ struct sim_client {
     struct rpc_decoder decoder;
 };
 
-/* What the invariants remember, per group (check.c). */
-struct sim_group_facts {
-    uint32_t *leader_of_term; /* [term] */
-    size_t terms_cap;
-    struct sim_applied {
-        uint64_t hash, state_hash;
-    } * applied; /* [index] */
-    size_t applied_cap;
-    raft_index commit_max;
-};
-
 struct sim {
     uint64_t seed;
     struct prng prng;
     uint64_t now_us, end_us, seq, next_id;
     bool healed; /* Second phase: no new faults. */
-    bool trace;
+    bool gone;   /* Its process died: what its pointers lead to is not there. */
+    const struct sim_options *options;
+    uint64_t faults; /* Begun, or left out by their number. */
     struct sim_swarm swarm;
     struct sim_counts counts;
     struct sim_event *heap;
@@ -190,14 +185,10 @@ struct sim {
     struct linear_op *ops;
     size_t ops_count, ops_cap;
     uint64_t next_value;
-    uint64_t prev_commit[SIM_NODES_MAX + 1][SIM_GROUPS_MAX];
-    uint64_t prev_term[SIM_NODES_MAX + 1][SIM_GROUPS_MAX];
-    uint64_t prev_life[SIM_NODES_MAX + 1][SIM_GROUPS_MAX];
-    struct sim_group_facts facts[SIM_GROUPS_MAX];
     char dir[STORE_DIR_BYTES]; /* With the folders of all nodes; "": none. */
-    char failure[512];         /* First failure; "" while all is well. */
-    char recent[64][160];      /* Ring of the last node log lines. */
-    uint32_t recent_next;
+    struct sim_cover cover;
+    struct trace trace;
+    struct judge judge; /* The first violation is in it. */
 };
 
 /* ---- world.c: nodes, clocks, disks ---- */
@@ -245,17 +236,46 @@ void client_node_down(struct sim *s, uint32_t node);
 bool client_all_idle(const struct sim *s);
 void client_free_all(struct sim *s);
 
+/* ---- watch.c: what the judge is told ---- */
+void watch_init(struct sim *s);
+void watch_stepped(struct env *e, const struct env_step *step);
+/* A process starts over its disk; one ended, or its disk was changed. */
+void watch_start(struct sim *s, uint32_t id);
+void watch_crash(struct sim *s, uint32_t id);
+/* A turn of the node ended. */
+void watch_turn(struct sim *s, uint32_t id);
+void watch_frames(struct sim *s, struct kv_bytes frames);
+
 /* ---- check.c ---- */
-void check_node(struct sim *s, uint32_t id);
 bool check_converged(struct sim *s, char *why, size_t why_bytes);
 void check_history(struct sim *s);
-void check_free(struct sim *s);
+
+/* ---- report.c ---- */
+void report_failure(const struct sim *s, const struct sim_options *o);
 
 /* ---- run.c ---- */
+/* Notes a failure of invariant 18: a node does not work. Others: judge_fail(). */
 void sim_fail(struct sim *s, const char *format, ...) KV_PRINTF(2, 3);
 void sim_note(struct sim *s, uint32_t node, const char *line);
-/* Runs one seed for `time_s` simulated seconds; true when all is well. */
-bool sim_run(uint64_t seed, uint32_t time_s, const struct sim_swarm *fixed, bool trace,
-             struct sim_counts *total, uint64_t *out_sim_us);
+static inline bool sim_failed(const struct sim *s)
+{
+    return s->judge.violated != JUDGE_NOTHING;
+}
+
+/* What came of it. */
+struct sim_result {
+    enum judge_number violated; /* JUDGE_NOTHING: all is well. */
+    uint64_t sim_us, failed_us; /* Simulated; when it failed. */
+    uint64_t digest;
+    uint64_t faults; /* Numbered ones. */
+    struct sim_swarm swarm;
+    struct sim_counts counts;
+    struct sim_cover cover;
+};
+
+/* Runs one seed in `s`, which the caller took from kv_mem_zalloc() or a zeroed shared
+ * mapping; true when all is well. */
+bool sim_run(struct sim *s, uint64_t seed, const struct sim_options *o,
+             struct sim_result *out);
 
 #endif

@@ -97,6 +97,15 @@ void faults_draw(struct sim *s, const struct sim_swarm *fixed)
     if (fixed->replicas != 0) {
         w->replicas = fixed->replicas;
     }
+    if (fixed->clients != 0) {
+        w->clients = fixed->clients;
+    }
+    if (fixed->keys != 0) {
+        w->keys = fixed->keys;
+    }
+    if (fixed->ops_per_s != 0) {
+        w->ops_per_s = fixed->ops_per_s;
+    }
     w->replicas = KV_MIN(w->replicas, w->nodes);
     /* An even number of replicas is fine for Raft, but nobody runs it. */
     w->replicas -= w->replicas % 2 == 0;

@@ -119,6 +119,8 @@ void world_disk_event(struct sim *s, uint32_t id, enum disk_lane lane)
         return;
     }
     store_run(n, job);
+    s->cover.job[job->kind]++;
+    cover_error(s->cover.job_error, job->result);
     n->running[lane] = NULL;
     node_disk_done(n->node, job);
     if (n->node != NULL) {
@@ -212,6 +214,7 @@ const struct env_ops world_env_ops = {
     .conn_read = env_conn_read,
     .log = env_log,
     .halt = env_halt,
+    .stepped = watch_stepped,
 };
 
 /* ---- life ---- */
@@ -265,6 +268,7 @@ void world_start_node(struct sim *s, uint32_t id)
         return;
     }
     sim_note(s, id, "started");
+    watch_start(s, id);
     node_tick(n->node);
     world_turn_end(s, id);
 }
@@ -303,6 +307,7 @@ void world_crash_node(struct sim *s, uint32_t id)
     n->doom_job = 0;
     n->life++;
     s->counts.crashes++;
+    watch_crash(s, id);
 }
 
 /* After events: the turn's end, the next tick, the checks. */
@@ -343,5 +348,5 @@ void world_turn_end(struct sim *s, uint32_t id)
                                         .life = n->life,
                                         .arg = deadline_us});
     }
-    check_node(s, id);
+    watch_turn(s, id);
 }

@@ -1,0 +1,381 @@
+/* tests/sim/options.c - the command line of kvsim, there and back. */
+#include "tests/sim/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- faults by name ---- */
+
+static const struct strength {
+    const char *field;
+    size_t at;
+} strengths[] = {
+#define OPTIONS_NEMESIS(name, begin) {#name, offsetof(struct sim_strengths, name)},
+    SIM_NEMESIS_MAP(OPTIONS_NEMESIS)
+#undef OPTIONS_NEMESIS
+#define OPTIONS_STRENGTH(name) {#name, offsetof(struct sim_strengths, name)},
+        SIM_STRENGTH_MAP(OPTIONS_STRENGTH)
+#undef OPTIONS_STRENGTH
+};
+_Static_assert(KV_ARRAY_COUNT(strengths) <= 64, "one bit each");
+
+/* "crash_every_ms" is the fault "crash", "loss_ppm" is "loss". */
+static size_t name_length(const char *field)
+{
+    static const char *const tails[] = {"_every_ms", "_ppm", "_ms"};
+    size_t len = strlen(field);
+
+    for (size_t i = 0; i < KV_ARRAY_COUNT(tails); i++) {
+        size_t tail = strlen(tails[i]);
+
+        if (len > tail && strcmp(field + len - tail, tails[i]) == 0) {
+            return len - tail;
+        }
+    }
+    return len;
+}
+
+const char *options_fault_name(uint32_t number)
+{
+    return number < KV_ARRAY_COUNT(strengths) ? strengths[number].field : NULL;
+}
+
+static uint32_t *strength_of(struct sim_swarm *w, uint32_t number)
+{
+    return (uint32_t *)(void *)((uint8_t *)&w->f + strengths[number].at);
+}
+
+bool options_fault_is_on(const struct sim_swarm *w, uint32_t number)
+{
+    return *(const uint32_t *)(const void *)((const uint8_t *)&w->f +
+                                             strengths[number].at) != 0;
+}
+
+void options_apply(const struct sim_options *o, struct sim_swarm *w)
+{
+    for (uint32_t i = 0; i < KV_ARRAY_COUNT(strengths); i++) {
+        if ((o->without >> i & 1) != 0) {
+            *strength_of(w, i) = 0;
+        }
+    }
+}
+
+/* "crash,loss" or "all". */
+static bool without(const char *list, struct sim_options *o)
+{
+    while (*list != '\0') {
+        size_t len = strcspn(list, ",");
+        bool known = false;
+
+        for (uint32_t i = 0; i < KV_ARRAY_COUNT(strengths); i++) {
+            const char *field = strengths[i].field;
+
+            if ((name_length(field) == len && memcmp(field, list, len) == 0) ||
+                (len == 3 && memcmp(list, "all", 3) == 0)) {
+                o->without |= (uint64_t)1 << i;
+                known = true;
+            }
+        }
+        if (!known) {
+            return false;
+        }
+        list += len + (list[len] == ',');
+    }
+    return true;
+}
+
+/* ---- numbers ---- */
+
+static bool number(const char *text, const char **out_end, uint64_t *out)
+{
+    char *end;
+
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    *out_end = end;
+    return errno == 0 && end != text && text[0] != '-';
+}
+
+static bool whole(const char *text, uint64_t least, uint64_t most, uint32_t *out)
+{
+    const char *end;
+    uint64_t v;
+
+    if (!number(text, &end, &v) || *end != '\0' || v < least || v > most) {
+        return false;
+    }
+    *out = (uint32_t)v;
+    return true;
+}
+
+/* "60s", "60", "1500ms" */
+static bool duration(const char *text, uint32_t *out_ms)
+{
+    const char *end;
+    uint64_t v;
+
+    if (!number(text, &end, &v) || v > 4000000) {
+        return false;
+    }
+    if (strcmp(end, "ms") != 0) {
+        if (strcmp(end, "s") != 0 && *end != '\0') {
+            return false;
+        }
+        v *= 1000;
+    }
+    *out_ms = (uint32_t)v;
+    return v >= 1 && v <= 100000000;
+}
+
+/* "3", "3..9"; of a list "3,7..9" the first item. */
+static bool range(const char **text, uint64_t *first, uint64_t *last)
+{
+    const char *end;
+
+    if (!number(*text, &end, first)) {
+        return false;
+    }
+    *last = *first;
+    if (strncmp(end, "..", 2) == 0 && !number(end + 2, &end, last)) {
+        return false;
+    }
+    *text = end;
+    return *first <= *last;
+}
+
+static bool skips(const char *list, struct sim_options *o)
+{
+    while (*list != '\0') {
+        uint64_t first, last;
+
+        if (!range(&list, &first, &last) || last >= OPTIONS_SKIP_MAX ||
+            (*list != ',' && *list != '\0')) {
+            return false;
+        }
+        for (uint64_t i = first; i <= last; i++) {
+            options_skip(o, i, true);
+        }
+        list += *list == ',';
+    }
+    return true;
+}
+
+/* ---- the command line ---- */
+
+static void usage(FILE *out)
+{
+    fputs(
+        "kvsim - a whole cluster in one process, from one seed\n"
+        "\n"
+        "  kvsim --seeds 1..1000 --time 60s     run many seeds, print what happened\n"
+        "  kvsim --seed 42 --trace              tell the story of one\n"
+        "  kvsim --seed 42 --shrink             look for a smaller run that fails\n"
+        "\n"
+        "  --jobs N            processes at a time (1); 0: run in this one\n"
+        "  --coverage FILE     how often each thing happened, tab separated\n"
+        "  --heartbeats        tell of heartbeats, too\n"
+        "  --twice             run each seed twice and compare (else one in 100)\n"
+        "  --quiet             no table of what happened\n"
+        "  --store lmdb        the real stores on a simulated disk\n"
+        "  --keep              leave their folders behind\n"
+        "Instead of drawing it from the seed:\n"
+        "  --nodes --groups --replicas --clients --keys --ops (per second)  N\n"
+        "  --without A,B       faults that are off; all, or of:",
+        out);
+    for (uint32_t i = 0; i < KV_ARRAY_COUNT(strengths); i++) {
+        fprintf(out, "%s%.*s", i % 8 == 0 ? "\n                      " : " ",
+                (int)name_length(strengths[i].field), strengths[i].field);
+    }
+    fputs("\n"
+          "  --skip 3,7..9       faults that do not happen, by number\n"
+          "Exit status: 0 all seeds passed, 1 a seed failed, 2 usage.\n",
+          out);
+}
+
+enum option_code {
+    OPT_SEED = 256,
+    OPT_TIME,
+    OPT_NODES,
+    OPT_GROUPS,
+    OPT_REPLICAS,
+    OPT_CLIENTS,
+    OPT_KEYS,
+    OPT_OPS,
+    OPT_WITHOUT,
+    OPT_SKIP,
+    OPT_TRACE,
+    OPT_HEARTBEATS,
+    OPT_JOBS,
+    OPT_COVERAGE,
+    OPT_TWICE,
+    OPT_SHRINK,
+    OPT_QUIET,
+    OPT_STORE,
+    OPT_KEEP,
+};
+
+static bool option(int code, const char *arg, struct sim_command *c)
+{
+    struct sim_swarm *f = &c->run.fixed;
+
+    switch ((enum option_code)code) {
+    case OPT_SEED:
+        return range(&arg, &c->first, &c->last) && *arg == '\0';
+    case OPT_TIME:
+        return duration(arg, &c->run.time_ms);
+    case OPT_NODES:
+        return whole(arg, 1, SIM_NODES_MAX, &f->nodes);
+    case OPT_GROUPS:
+        return whole(arg, 1, SIM_GROUPS_MAX - 1, &f->groups);
+    case OPT_REPLICAS:
+        return whole(arg, 1, SIM_NODES_MAX, &f->replicas);
+    case OPT_CLIENTS:
+        return whole(arg, 1, SIM_CLIENTS_MAX, &f->clients);
+    case OPT_KEYS:
+        return whole(arg, 1, 900, &f->keys);
+    case OPT_OPS:
+        return whole(arg, 1, 100000, &f->ops_per_s);
+    case OPT_WITHOUT:
+        return without(arg, &c->run);
+    case OPT_SKIP:
+        return skips(arg, &c->run);
+    case OPT_TRACE:
+        return c->run.trace = true;
+    case OPT_HEARTBEATS:
+        return c->run.heartbeats = true;
+    case OPT_JOBS:
+        return whole(arg, 0, 256, &c->jobs);
+    case OPT_COVERAGE:
+        c->coverage = arg;
+        return true;
+    case OPT_TWICE:
+        return c->twice = true;
+    case OPT_SHRINK:
+        return c->shrink = true;
+    case OPT_QUIET:
+        return c->quiet = true;
+    case OPT_STORE:
+        f->lmdb = strcmp(arg, "lmdb") == 0;
+        return f->lmdb || strcmp(arg, "memory") == 0;
+    case OPT_KEEP:
+        return f->keep = true;
+    }
+    return false;
+}
+
+int options_parse(int argc, char **argv, struct sim_command *out)
+{
+    static const struct option longs[] = {
+        {"seed", required_argument, NULL, OPT_SEED},
+        {"seeds", required_argument, NULL, OPT_SEED},
+        {"time", required_argument, NULL, OPT_TIME},
+        {"nodes", required_argument, NULL, OPT_NODES},
+        {"groups", required_argument, NULL, OPT_GROUPS},
+        {"replicas", required_argument, NULL, OPT_REPLICAS},
+        {"clients", required_argument, NULL, OPT_CLIENTS},
+        {"keys", required_argument, NULL, OPT_KEYS},
+        {"ops", required_argument, NULL, OPT_OPS},
+        {"without", required_argument, NULL, OPT_WITHOUT},
+        {"skip", required_argument, NULL, OPT_SKIP},
+        {"trace", no_argument, NULL, OPT_TRACE},
+        {"heartbeats", no_argument, NULL, OPT_HEARTBEATS},
+        {"jobs", required_argument, NULL, OPT_JOBS},
+        {"coverage", required_argument, NULL, OPT_COVERAGE},
+        {"twice", no_argument, NULL, OPT_TWICE},
+        {"shrink", no_argument, NULL, OPT_SHRINK},
+        {"store", required_argument, NULL, OPT_STORE},
+        {"keep", no_argument, NULL, OPT_KEEP},
+        {"quiet", no_argument, NULL, OPT_QUIET},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    int code;
+
+    *out = (struct sim_command){.run = {.time_ms = 20000},
+                                .first = 1,
+                                .last = 1,
+                                .jobs = 1,
+                                .program = argv[0]};
+    while ((code = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+        if (code == 'h') {
+            usage(stdout);
+            return 1;
+        }
+        if (!option(code, optarg, out)) {
+            fprintf(stderr, "kvsim: bad option or value%s%s. Try: kvsim --help\n",
+                    optarg == NULL ? "" : ": ", optarg == NULL ? "" : optarg);
+            return 2;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "kvsim: unexpected argument: %s. Try: kvsim --help\n",
+                argv[optind]);
+        return 2;
+    }
+    return 0;
+}
+
+/* ---- and back ---- */
+
+static void print_fixed(const char *name, uint32_t value, FILE *out)
+{
+    if (value != 0) {
+        fprintf(out, " --%s %u", name, value);
+    }
+}
+
+static void print_without(const struct sim_options *o, FILE *out)
+{
+    const char *separator = " --without ";
+
+    for (uint32_t i = 0; i < KV_ARRAY_COUNT(strengths); i++) {
+        size_t len = name_length(strengths[i].field);
+        bool said = false;
+
+        for (uint32_t k = 0; k < i && !said; k++) {
+            said = (o->without >> k & 1) != 0 &&
+                   name_length(strengths[k].field) == len &&
+                   memcmp(strengths[k].field, strengths[i].field, len) == 0;
+        }
+        if ((o->without >> i & 1) != 0 && !said) {
+            fprintf(out, "%s%.*s", separator, (int)len, strengths[i].field);
+            separator = ",";
+        }
+    }
+}
+
+void options_print(const struct sim_options *o, FILE *out)
+{
+    const char *separator = " --skip ";
+
+    if (o->time_ms % 1000 == 0) {
+        fprintf(out, " --time %us", o->time_ms / 1000);
+    } else {
+        fprintf(out, " --time %ums", o->time_ms);
+    }
+    print_fixed("nodes", o->fixed.nodes, out);
+    print_fixed("groups", o->fixed.groups, out);
+    print_fixed("replicas", o->fixed.replicas, out);
+    print_fixed("clients", o->fixed.clients, out);
+    print_fixed("keys", o->fixed.keys, out);
+    print_fixed("ops", o->fixed.ops_per_s, out);
+    fputs(o->fixed.lmdb ? " --store lmdb" : "", out);
+    print_without(o, out);
+    for (uint64_t i = 1; i < OPTIONS_SKIP_MAX; i++) {
+        uint64_t last = i;
+
+        if (!options_skips(o, i)) {
+            continue;
+        }
+        while (options_skips(o, last + 1)) {
+            last++;
+        }
+        fprintf(out, last == i ? "%s%" PRIu64 : "%s%" PRIu64 "..%" PRIu64, separator, i,
+                last);
+        separator = ",";
+        i = last;
+    }
+}

@@ -1,0 +1,854 @@
+/* tests/sim/test_judge.c - each invariant is violated once on purpose, and seen. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "raft/base/arena.h"
+#include "raft/base/err.h"
+#include "tests/sim/judge.h"
+
+enum {
+    G = 3, /* The group of all stories. */
+    LOG_MAX = 20,
+};
+
+/* Logs and disks of three nodes, as the judge sees them. */
+struct scene {
+    struct judge judge;
+    struct raft_meta log[4][LOG_MAX];
+    struct raft_meta disk[4][LOG_MAX];
+    struct log_state head[4];
+    raft_index checkpoint[4];
+    bool lost[4];
+    struct raft_config config;
+    struct judge_view view[4]; /* What the nodes look like now. */
+};
+
+static int log_eye(void *ctx, uint32_t node, uint32_t group, raft_index index,
+                   struct raft_meta *out)
+{
+    struct scene *c = ctx;
+
+    assert_int_equal(group, G);
+    *out = c->log[node][index];
+    return out->pos.index == 0 ? KV_ENOTFOUND : 0;
+}
+
+static int disk_eye(void *ctx, uint32_t node, uint32_t group, raft_index index,
+                    struct raft_meta *out)
+{
+    struct scene *c = ctx;
+
+    assert_int_equal(group, G);
+    *out = c->disk[node][index];
+    return out->pos.index == 0 ? KV_ENOTFOUND : 0;
+}
+
+static int head_eye(void *ctx, uint32_t node, uint32_t group, struct log_state *out)
+{
+    struct scene *c = ctx;
+
+    (void)group;
+    *out = c->head[node];
+    return 0;
+}
+
+static raft_index checkpoint_eye(void *ctx, uint32_t node, uint32_t group)
+{
+    (void)group;
+    return ((struct scene *)ctx)->checkpoint[node];
+}
+
+static bool lost_eye(void *ctx, uint32_t node)
+{
+    return ((struct scene *)ctx)->lost[node];
+}
+
+/* An entry of all of the nodes in the bit set, in memory and on disk. */
+static void put(struct scene *c, uint32_t nodes, raft_index index, raft_term term,
+                uint64_t hash)
+{
+    for (uint32_t i = 1; i <= 3; i++) {
+        if ((nodes >> i & 1) != 0) {
+            c->log[i][index] = c->disk[i][index] =
+                (struct raft_meta){.pos = {index, term}, .hash = hash};
+            c->view[i].st.last = (struct raft_pos){index, term};
+            c->view[i].st.last_hash = hash;
+        }
+    }
+}
+
+enum {
+    N1 = 1 << 1,
+    N2 = 1 << 2,
+    N3 = 1 << 3,
+};
+
+static void step_event(struct scene *c, uint32_t node, const struct raft_event *ev,
+                       const struct raft_update *up)
+{
+    static const struct raft_update nothing;
+
+    judge_step(&c->judge, &c->view[node], ev, up == NULL ? &nothing : up, 0);
+}
+
+static void step(struct scene *c, uint32_t node, const struct raft_update *up)
+{
+    const struct raft_event tick = {.kind = RAFT_EV_TICK};
+
+    step_event(c, node, &tick, up);
+}
+
+static void send(struct scene *c, uint32_t node, struct raft_msg m)
+{
+    struct raft_update up = {.messages = &m, .messages_count = 1};
+
+    m.from = node;
+    step(c, node, &up);
+}
+
+static void durable_vote(struct scene *c, uint32_t node, raft_term term, raft_id vote)
+{
+    c->view[node].st.term = term;
+    c->view[node].st.vote = vote;
+    c->head[node].term = term;
+    c->head[node].vote = vote;
+}
+
+/* `node` wins term `term` with the vote of `voter`. */
+static void elect(struct scene *c, uint32_t node, uint32_t voter, raft_term term)
+{
+    durable_vote(c, node, term, node);
+    c->view[node].st.role = RAFT_CANDIDATE;
+    send(c, node, (struct raft_msg){.type = RAFT_MSG_VOTE, .to = voter, .term = term});
+    durable_vote(c, voter, term, node);
+    send(c, voter,
+         (struct raft_msg){
+             .type = RAFT_MSG_VOTE_REPLY, .to = node, .term = term, .granted = true});
+    c->view[node].st.role = RAFT_LEADER;
+    c->view[node].st.leader = node;
+    step(c, node, NULL);
+}
+
+static void commit(struct scene *c, uint32_t node, raft_index index)
+{
+    c->view[node].st.commit = index;
+    step(c, node, NULL);
+}
+
+/* Node 1 leads term 2, entries 1 and 2 are committed there. */
+static struct scene *begin(void)
+{
+    struct scene *c = kv_mem_zalloc(sizeof *c);
+    struct judge_eyes eyes = {.ctx = c,
+                              .log = log_eye,
+                              .disk = disk_eye,
+                              .head = head_eye,
+                              .checkpoint = checkpoint_eye,
+                              .is_lost = lost_eye};
+
+    assert_non_null(c);
+    judge_init(&c->judge, &eyes, 3);
+    c->config = (struct raft_config){.voters_count = 3, .voters = {1, 2, 3}};
+    for (uint32_t i = 1; i <= 3; i++) {
+        c->view[i] =
+            (struct judge_view){.node = i, .group = G, .life = 1, .config = &c->config};
+    }
+    elect(c, 1, 2, 2);
+    put(c, N1 | N2, 1, 2, 101);
+    put(c, N1 | N2, 2, 2, 102);
+    step(c, 1, NULL);
+    commit(c, 1, 2);
+    assert_int_equal(c->judge.violated, JUDGE_NOTHING);
+    assert_int_equal(judge_commit_max(&c->judge, G), 2);
+    return c;
+}
+
+/* The story ends: this was violated, JUDGE_NOTHING: nothing. */
+static void end(struct scene *c, enum judge_number number)
+{
+    if (c->judge.violated != number) {
+        print_message("%s\n", c->judge.why);
+    }
+    assert_int_equal(c->judge.violated, number);
+    judge_close(&c->judge);
+    kv_mem_free(c);
+}
+
+/* ---- 1 ---- */
+
+static void sees_two_leaders_of_a_term_even_at_different_times(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    c->view[1].st.role = RAFT_FOLLOWER;
+    step(c, 1, NULL);
+    put(c, N2, 3, 2, 103);
+    c->view[2].st.term = 2;
+    c->view[2].st.role = RAFT_LEADER;
+    step(c, 2, NULL);
+    end(c, JUDGE_ELECTION);
+}
+
+static void sees_a_leader_without_a_majority_of_votes(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    durable_vote(c, 2, 3, 2);
+    c->view[2].st.role = RAFT_LEADER;
+    step(c, 2, NULL);
+    end(c, JUDGE_ELECTION);
+}
+
+static void sees_a_leader_without_a_majority_of_the_old_half(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    c->config = (struct raft_config){.voters_count = 1,
+                                     .voters = {2},
+                                     .voters_old_count = 3,
+                                     .voters_old = {1, 2, 3}};
+    durable_vote(c, 2, 3, 2);
+    c->view[2].st.role = RAFT_LEADER;
+    step(c, 2, NULL);
+    end(c, JUDGE_ELECTION);
+}
+
+/* ---- 2 ---- */
+
+static void sees_a_leader_that_cuts_its_log(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    put(c, N1, 3, 2, 103);
+    step(c, 1, NULL);
+    c->log[1][3] = (struct raft_meta){.hash = 0};
+    c->view[1].st.last = (struct raft_pos){2, 2};
+    c->view[1].st.last_hash = 102;
+    step(c, 1, NULL);
+    end(c, JUDGE_APPEND_ONLY);
+}
+
+static void sees_a_leader_that_overwrites_an_entry(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    put(c, N1, 3, 2, 103);
+    step(c, 1, NULL);
+    c->log[1][3].hash = 999;
+    put(c, N1, 4, 2, 104);
+    step(c, 1, NULL);
+    end(c, JUDGE_APPEND_ONLY);
+}
+
+/* ---- 3 ---- */
+
+static void sees_equal_positions_with_different_logs(void **ctx)
+{
+    struct scene *c = begin();
+    struct raft_entry e = {.pos = {2, 2}, .hash = 777};
+    struct raft_update up = {.entries = &e, .entries_count = 1};
+
+    (void)ctx;
+    put(c, N3, 2, 2, 777);
+    c->view[3].st.term = 2;
+    step(c, 3, &up);
+    end(c, JUDGE_LOG_MATCHING);
+}
+
+/* ---- 4 ---- */
+
+static void sees_a_leader_that_lacks_a_committed_entry(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    put(c, N3, 1, 2, 101);
+    elect(c, 3, 2, 3);
+    end(c, JUDGE_COMPLETENESS);
+}
+
+/* ---- 5 ---- */
+
+static void sees_another_entry_committed(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    put(c, N2, 1, 2, 101);
+    put(c, N2, 2, 1, 666);
+    c->view[2].st.commit = 2;
+    step(c, 2, NULL);
+    end(c, JUDGE_STATE_MACHINE);
+}
+
+static void sees_another_state_at_an_index(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    for (uint32_t i = 1; i <= 2; i++) {
+        c->view[i].st.commit = 2;
+        c->view[i].applied = (struct raft_base){.pos = {2, 2}, .hash = 102};
+        c->view[i].state_hash = 5000 + i;
+        step(c, i, NULL);
+    }
+    end(c, JUDGE_STATE_MACHINE);
+}
+
+static void sees_an_entry_applied_before_it_is_committed(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    put(c, N1, 3, 2, 103);
+    c->view[1].applied = (struct raft_base){.pos = {3, 2}, .hash = 103};
+    step(c, 1, NULL);
+    end(c, JUDGE_STATE_MACHINE);
+}
+
+/* ---- 6 ---- */
+
+static void sees_a_commit_index_that_goes_back(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    commit(c, 1, 1);
+    end(c, JUDGE_ORDER);
+}
+
+static void sees_a_durable_commit_index_forgotten_by_a_restart(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    c->head[1].commit_hint = 2;
+    c->head[1].last.pos = (struct raft_pos){2, 2};
+    judge_start(&c->judge, 1, G, 2);
+    c->view[1].life = 2;
+    c->view[1].st.role = RAFT_FOLLOWER;
+    commit(c, 1, 1);
+    end(c, JUDGE_ORDER);
+}
+
+static void sees_more_applied_than_committed(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    c->view[1].st.applied = 3;
+    step(c, 1, NULL);
+    end(c, JUDGE_ORDER);
+}
+
+static void sees_a_log_compacted_beyond_its_checkpoint(void **ctx)
+{
+    struct scene *c = begin();
+    struct raft_event ev = {.kind = RAFT_EV_COMPACTED};
+
+    (void)ctx;
+    ev.u.base.pos = (struct raft_pos){2, 2};
+    c->checkpoint[1] = 1;
+    step_event(c, 1, &ev, NULL);
+    end(c, JUDGE_ORDER);
+}
+
+/* ---- 7 ---- */
+
+static void sees_a_term_that_goes_back(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    c->view[2].st.term = 1;
+    step(c, 2, NULL);
+    end(c, JUDGE_TERM_VOTE);
+}
+
+static void sees_a_vote_that_changes(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    durable_vote(c, 2, 2, 3);
+    step(c, 2, NULL);
+    end(c, JUDGE_TERM_VOTE);
+}
+
+static void sees_a_vote_that_changes_over_a_restart(void **ctx)
+{
+    struct scene *c = begin();
+    struct raft_event ev = {.kind = RAFT_EV_PERSISTED};
+
+    (void)ctx;
+    ev.u.persisted = (struct raft_persisted){.term = 2, .vote = 1};
+    step_event(c, 2, &ev, NULL);
+    durable_vote(c, 2, 2, 3);
+    judge_start(&c->judge, 2, G, 2);
+    end(c, JUDGE_TERM_VOTE);
+}
+
+static void sees_two_votes_given_in_a_term(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    c->view[2].life = 2; /* Not even of the same process. */
+    durable_vote(c, 2, 2, 3);
+    send(c, 2,
+         (struct raft_msg){
+             .type = RAFT_MSG_VOTE_REPLY, .to = 3, .term = 2, .granted = true});
+    end(c, JUDGE_TERM_VOTE);
+}
+
+/* ---- 8 ---- */
+
+static void sees_a_vote_that_is_not_durable(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    c->view[3].st.term = 2;
+    c->view[3].st.vote = 1;
+    c->head[3].term = 2; /* The vote is not there yet. */
+    send(c, 3,
+         (struct raft_msg){
+             .type = RAFT_MSG_VOTE_REPLY, .to = 1, .term = 2, .granted = true});
+    end(c, JUDGE_DURABLE);
+}
+
+static void sees_a_term_spoken_of_before_it_is_durable(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    c->view[3].st.term = 9;
+    send(c, 3, (struct raft_msg){.type = RAFT_MSG_VOTE_REPLY, .to = 1, .term = 9});
+    end(c, JUDGE_DURABLE);
+}
+
+static void sees_an_ack_of_what_is_not_on_disk(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    send(c, 2,
+         (struct raft_msg){.type = RAFT_MSG_APPEND_REPLY,
+                           .to = 1,
+                           .term = 2,
+                           .match = 3,
+                           .hash = 103});
+    end(c, JUDGE_DURABLE);
+}
+
+static void sees_an_ack_of_another_entry_than_on_disk(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    send(c, 2,
+         (struct raft_msg){.type = RAFT_MSG_APPEND_REPLY,
+                           .to = 1,
+                           .term = 2,
+                           .match = 2,
+                           .hash = 103});
+    end(c, JUDGE_DURABLE);
+}
+
+static void sees_a_commit_without_its_write_quorum(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    put(c, N1, 3, 2, 103); /* On one disk of three. */
+    step(c, 1, NULL);
+    commit(c, 1, 3);
+    end(c, JUDGE_DURABLE);
+}
+
+static void sees_a_commit_without_w_disks(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    c->config.w = 3;
+    put(c, N1 | N2, 3, 2, 103); /* A majority, but W is 3. */
+    step(c, 1, NULL);
+    commit(c, 1, 3);
+    end(c, JUDGE_DURABLE);
+}
+
+static void sees_a_follower_that_commits_by_itself(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    put(c, N2, 3, 2, 103);
+    commit(c, 2, 3);
+    end(c, JUDGE_DURABLE);
+}
+
+static void sees_a_job_that_was_called_durable_too_early(void **ctx)
+{
+    struct scene *c = begin();
+    struct raft_event ev = {.kind = RAFT_EV_PERSISTED};
+
+    (void)ctx;
+    ev.u.persisted = (struct raft_persisted){.term = 7, .vote = 0};
+    c->view[3].st.term = 7;
+    step_event(c, 3, &ev, NULL);
+    end(c, JUDGE_DURABLE);
+}
+
+/* ---- 9 ---- */
+
+static void sees_a_committed_entry_vanish_from_a_quorum(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    step(c, 2, NULL);
+    c->disk[2][2] = (struct raft_meta){.hash = 0}; /* Now only node 1 has it. */
+    judge_crash(&c->judge, 2);
+    end(c, JUDGE_QUORUMS);
+}
+
+static void counts_a_node_without_its_disk_out_of_all_quorums(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    step(c, 2, NULL);
+    c->disk[2][2] = (struct raft_meta){.hash = 0};
+    c->lost[2] = true;
+    judge_crash(&c->judge, 2);
+    end(c, JUDGE_NOTHING);
+}
+
+static void sees_a_joint_quorum_that_lacks_a_committed_entry(void **ctx)
+{
+    struct scene *c = begin();
+    struct raft_config next = {.voters_count = 1, .voters = {3}};
+
+    (void)ctx;
+    /* Node 3 alone decides from now on, and has nothing. */
+    put(c, N1, 3, 2, 103);
+    c->view[1].config = &next;
+    c->view[1].config_index = 3;
+    step(c, 1, NULL);
+    assert_true(c->judge.violated == JUDGE_CONFIG ||
+                c->judge.violated == JUDGE_QUORUMS);
+    end(c, JUDGE_QUORUMS);
+}
+
+/* ---- 10 ---- */
+
+/* Node 1, the leader, goes by another configuration at index 3. */
+static void adopt(struct scene *c, const struct raft_config *next, raft_index index)
+{
+    struct raft_entry e = {
+        .pos = {index, 2}, .type = RAFT_ENTRY_CONFIG, .hash = 100 + index};
+    struct raft_update up = {.entries = &e, .entries_count = 1};
+
+    put(c, N1 | N2, index, 2, e.hash);
+    c->view[1].config = next;
+    c->view[1].config_index = index;
+    step(c, 1, &up);
+}
+
+static void sees_a_second_change_before_the_first_is_committed(void **ctx)
+{
+    struct scene *c = begin();
+    struct raft_config a = c->config, b = c->config;
+
+    (void)ctx;
+    a.learners_count = 1;
+    a.learners[0] = 4;
+    adopt(c, &a, 3);
+    assert_int_equal(c->judge.violated, JUDGE_NOTHING);
+    b.learners_count = 1;
+    b.learners[0] = 5;
+    adopt(c, &b, 4);
+    end(c, JUDGE_CONFIG);
+}
+
+static void sees_voters_changed_without_a_joint_configuration(void **ctx)
+{
+    struct scene *c = begin();
+    struct raft_config next = {.voters_count = 2, .voters = {1, 2}};
+
+    (void)ctx;
+    adopt(c, &next, 3);
+    end(c, JUDGE_CONFIG);
+}
+
+static void sees_w_changed_without_a_joint_configuration(void **ctx)
+{
+    struct scene *c = begin();
+    struct raft_config next = c->config;
+
+    (void)ctx;
+    next.w = 3;
+    adopt(c, &next, 3);
+    end(c, JUDGE_CONFIG);
+}
+
+static void lets_a_joint_change_pass(void **ctx)
+{
+    struct scene *c = begin();
+    struct raft_config joint = {.voters_count = 2,
+                                .voters = {1, 2},
+                                .voters_old_count = 3,
+                                .voters_old = {1, 2, 3}};
+    struct raft_config next = {.voters_count = 2, .voters = {1, 2}};
+
+    (void)ctx;
+    adopt(c, &joint, 3);
+    commit(c, 1, 3);
+    adopt(c, &next, 4);
+    end(c, JUDGE_NOTHING);
+}
+
+static void sees_a_configuration_kept_although_its_entry_was_replaced(void **ctx)
+{
+    struct scene *c = begin();
+    struct raft_entry e = {.pos = {3, 3}, .type = RAFT_ENTRY_NOOP, .hash = 303};
+    struct raft_update up = {.entries = &e, .entries_count = 1};
+    struct raft_config a = c->config;
+
+    (void)ctx;
+    a.learners_count = 1;
+    a.learners[0] = 4;
+    adopt(c, &a, 3);
+    c->view[1].st.role = RAFT_FOLLOWER;
+    c->view[1].st.term = 3;
+    c->view[1].st.vote = 0;
+    put(c, N1, 3, 3, 303);
+    step(c, 1, &up); /* It still says config_index 3. */
+    end(c, JUDGE_CONFIG);
+}
+
+static void sees_another_configuration_than_the_entry_holds(void **ctx)
+{
+    struct scene *c = begin();
+    struct raft_config a = c->config, b = c->config;
+
+    (void)ctx;
+    a.learners_count = 1;
+    a.learners[0] = 4;
+    adopt(c, &a, 3);
+    b.learners_count = 1;
+    b.learners[0] = 5;
+    c->view[2].config = &b;
+    c->view[2].config_index = 3;
+    step(c, 2, NULL);
+    end(c, JUDGE_CONFIG);
+}
+
+/* ---- 11 ---- */
+
+static void ask(struct scene *c, uint32_t node, uint64_t tag)
+{
+    struct raft_event ev = {.kind = RAFT_EV_READ};
+
+    ev.u.read_tag = tag;
+    step_event(c, node, &ev, NULL);
+}
+
+static void answer(struct scene *c, uint32_t node, uint64_t tag, raft_index index)
+{
+    struct raft_read read = {.tag = tag, .index = index};
+    struct raft_update up = {.reads = &read, .reads_count = 1};
+
+    step(c, node, &up);
+}
+
+static void sees_a_read_before_what_was_committed(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    c->view[1].st.can_read = true;
+    ask(c, 1, 1);
+    answer(c, 1, 1, 2);
+    assert_int_equal(c->judge.violated, JUDGE_NOTHING);
+    ask(c, 1, 2);
+    answer(c, 1, 2, 1);
+    end(c, JUDGE_READ);
+}
+
+static void sees_a_read_of_a_leader_that_committed_nothing_in_its_term(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    ask(c, 1, 1);
+    answer(c, 1, 1, 2);
+    end(c, JUDGE_READ);
+}
+
+static void sees_an_answer_to_a_read_that_nobody_asked(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    c->view[1].st.can_read = true;
+    answer(c, 1, 77, 2);
+    end(c, JUDGE_READ);
+}
+
+static void sees_an_old_revision_in_a_reply(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    judge_reply(&c->judge, G, 2, 2);
+    assert_int_equal(c->judge.violated, JUDGE_NOTHING);
+    judge_reply(&c->judge, G, 1, 2);
+    end(c, JUDGE_READ);
+}
+
+/* ---- 14 ---- */
+
+static void hear(struct scene *c, uint32_t node, struct raft_msg m)
+{
+    struct raft_event ev = {.kind = RAFT_EV_MESSAGE};
+
+    ev.u.message = &m;
+    step_event(c, node, &ev, NULL);
+}
+
+static void sees_a_message_that_nobody_sent_to_this_group(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    send(c, 1, (struct raft_msg){.type = RAFT_MSG_HEARTBEAT, .to = 2, .term = 2});
+    hear(c, 2,
+         (struct raft_msg){.type = RAFT_MSG_HEARTBEAT, .from = 1, .to = 2, .term = 2});
+    assert_int_equal(c->judge.violated, JUDGE_NOTHING);
+    hear(c, 3,
+         (struct raft_msg){.type = RAFT_MSG_HEARTBEAT, .from = 1, .to = 3, .term = 2});
+    end(c, JUDGE_STRANGERS);
+}
+
+static void sees_a_message_for_another_replica(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    send(c, 1, (struct raft_msg){.type = RAFT_MSG_HEARTBEAT, .to = 2, .term = 2});
+    hear(c, 3,
+         (struct raft_msg){.type = RAFT_MSG_HEARTBEAT, .from = 1, .to = 2, .term = 2});
+    end(c, JUDGE_STRANGERS);
+}
+
+static void sees_a_learner_that_campaigns(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    c->config = (struct raft_config){
+        .voters_count = 2, .voters = {1, 2}, .learners_count = 1, .learners = {3}};
+    durable_vote(c, 3, 3, 3);
+    send(c, 3, (struct raft_msg){.type = RAFT_MSG_VOTE, .to = 1, .term = 3});
+    end(c, JUDGE_STRANGERS);
+}
+
+/* ---- 16 ---- */
+
+static void sees_a_bound_that_is_passed(void **ctx)
+{
+    struct scene *c = begin();
+    struct judge_bound bound = {"requests that wait", 11, 10};
+
+    (void)ctx;
+    judge_bounds(&c->judge, 1, G, &bound, 1);
+    end(c, JUDGE_BOUNDS);
+}
+
+static void sees_a_term_out_of_all_bounds(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    durable_vote(c, 2, (raft_term)1 << 40, 2);
+    c->view[2].st.role = RAFT_LEADER;
+    step(c, 2, NULL);
+    end(c, JUDGE_BOUNDS);
+}
+
+static void keeps_the_first_violation(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    commit(c, 1, 1);
+    judge_reply(&c->judge, G, 1, 2);
+    assert_string_equal(judge_name(c->judge.violated), "order of indexes");
+    end(c, JUDGE_ORDER);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sees_two_leaders_of_a_term_even_at_different_times),
+        cmocka_unit_test(sees_a_leader_without_a_majority_of_votes),
+        cmocka_unit_test(sees_a_leader_without_a_majority_of_the_old_half),
+        cmocka_unit_test(sees_a_leader_that_cuts_its_log),
+        cmocka_unit_test(sees_a_leader_that_overwrites_an_entry),
+        cmocka_unit_test(sees_equal_positions_with_different_logs),
+        cmocka_unit_test(sees_a_leader_that_lacks_a_committed_entry),
+        cmocka_unit_test(sees_another_entry_committed),
+        cmocka_unit_test(sees_another_state_at_an_index),
+        cmocka_unit_test(sees_an_entry_applied_before_it_is_committed),
+        cmocka_unit_test(sees_a_commit_index_that_goes_back),
+        cmocka_unit_test(sees_a_durable_commit_index_forgotten_by_a_restart),
+        cmocka_unit_test(sees_more_applied_than_committed),
+        cmocka_unit_test(sees_a_log_compacted_beyond_its_checkpoint),
+        cmocka_unit_test(sees_a_term_that_goes_back),
+        cmocka_unit_test(sees_a_vote_that_changes),
+        cmocka_unit_test(sees_a_vote_that_changes_over_a_restart),
+        cmocka_unit_test(sees_two_votes_given_in_a_term),
+        cmocka_unit_test(sees_a_vote_that_is_not_durable),
+        cmocka_unit_test(sees_a_term_spoken_of_before_it_is_durable),
+        cmocka_unit_test(sees_an_ack_of_what_is_not_on_disk),
+        cmocka_unit_test(sees_an_ack_of_another_entry_than_on_disk),
+        cmocka_unit_test(sees_a_commit_without_its_write_quorum),
+        cmocka_unit_test(sees_a_commit_without_w_disks),
+        cmocka_unit_test(sees_a_follower_that_commits_by_itself),
+        cmocka_unit_test(sees_a_job_that_was_called_durable_too_early),
+        cmocka_unit_test(sees_a_committed_entry_vanish_from_a_quorum),
+        cmocka_unit_test(counts_a_node_without_its_disk_out_of_all_quorums),
+        cmocka_unit_test(sees_a_joint_quorum_that_lacks_a_committed_entry),
+        cmocka_unit_test(sees_a_second_change_before_the_first_is_committed),
+        cmocka_unit_test(sees_voters_changed_without_a_joint_configuration),
+        cmocka_unit_test(sees_w_changed_without_a_joint_configuration),
+        cmocka_unit_test(lets_a_joint_change_pass),
+        cmocka_unit_test(sees_a_configuration_kept_although_its_entry_was_replaced),
+        cmocka_unit_test(sees_another_configuration_than_the_entry_holds),
+        cmocka_unit_test(sees_a_read_before_what_was_committed),
+        cmocka_unit_test(sees_a_read_of_a_leader_that_committed_nothing_in_its_term),
+        cmocka_unit_test(sees_an_answer_to_a_read_that_nobody_asked),
+        cmocka_unit_test(sees_an_old_revision_in_a_reply),
+        cmocka_unit_test(sees_a_message_that_nobody_sent_to_this_group),
+        cmocka_unit_test(sees_a_message_for_another_replica),
+        cmocka_unit_test(sees_a_learner_that_campaigns),
+        cmocka_unit_test(sees_a_bound_that_is_passed),
+        cmocka_unit_test(sees_a_term_out_of_all_bounds),
+        cmocka_unit_test(keeps_the_first_violation),
+    };
+
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
+    return cmocka_run_group_tests_name("sim/judge", tests, NULL, NULL);
+}
