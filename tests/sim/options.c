@@ -167,24 +167,23 @@ static bool skips(const char *list, struct sim_options *o)
 
 static void usage(FILE *out)
 {
-    fputs(
-        "kvsim - a whole cluster in one process, from one seed\n"
-        "\n"
-        "  kvsim --seeds 1..1000 --time 60s     run many seeds, print what happened\n"
-        "  kvsim --seed 42 --trace              tell the story of one\n"
-        "  kvsim --seed 42 --shrink             look for a smaller run that fails\n"
-        "\n"
-        "  --jobs N            processes at a time (1); 0: run in this one\n"
-        "  --coverage FILE     how often each thing happened, tab separated\n"
-        "  --heartbeats        tell of heartbeats, too\n"
-        "  --twice             run each seed twice and compare (else one in 100)\n"
-        "  --quiet             no table of what happened\n"
-        "  --store lmdb        the real stores on a simulated disk\n"
-        "  --keep              leave their folders behind\n"
-        "Instead of drawing it from the seed:\n"
-        "  --nodes --groups --replicas --clients --keys --ops (per second)  N\n"
-        "  --without A,B       faults that are off; all, or of:",
-        out);
+    fputs("kvsim - a whole cluster in one process, from one seed\n"
+          "\n"
+          "  kvsim --seeds 1..1000 --time 60s     run many seeds, print what happened\n"
+          "  kvsim --seed 42 --trace              tell the story of one\n"
+          "  kvsim --seed 42 --shrink             look for a smaller run that fails\n"
+          "\n"
+          "  --jobs N            processes at a time (1); 0: run in this one\n"
+          "  --coverage FILE     how often each thing happened, tab separated\n"
+          "  --heartbeats        tell of heartbeats, too\n"
+          "  --twice             run each seed twice and compare (else one in 100)\n"
+          "  --quiet             no table of what happened\n"
+          "  --store lmdb        the real stores on a simulated disk\n"
+          "  --keep              leave their folders behind\n"
+          "Instead of drawing it from the seed:\n"
+          "  --nodes --groups --replicas --clients --keys --ops (per second)  N\n"
+          "  --without A,B       faults that are off; all, or of:",
+          out);
     for (uint32_t i = 0; i < KV_ARRAY_COUNT(strengths); i++) {
         fprintf(out, "%s%.*s", i % 8 == 0 ? "\n                      " : " ",
                 (int)name_length(strengths[i].field), strengths[i].field);
