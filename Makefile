@@ -65,13 +65,14 @@ PKG_CONFIG ?= pkg-config
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
   -Wmissing-prototypes -Wvla -Wundef -Werror
 CHECKED := -DKV_DEBUG_CHECKS=1 -fno-omit-frame-pointer
+FAILPOINTS := -DKV_FAILPOINTS=1
 CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
-CFLAGS_debug   := -O1 -g $(CHECKED)
-CFLAGS_asan    := -O1 -g $(CHECKED) -fsanitize=address,undefined -fno-sanitize-recover=all
+CFLAGS_debug   := -O1 -g $(CHECKED) $(FAILPOINTS)
+CFLAGS_asan    := -O1 -g $(CHECKED) $(FAILPOINTS) -fsanitize=address,undefined -fno-sanitize-recover=all
 CFLAGS_tsan    := -O1 -g $(CHECKED) -fsanitize=thread
 CFLAGS_fuzz    := -O1 -g $(CHECKED) -fsanitize=fuzzer-no-link,address,undefined \
   -fno-sanitize-recover=all -Wno-gnu-zero-variadic-macro-arguments
-CFLAGS_mutants := -O1 -g $(CHECKED) -DKV_MUTANTS=1
+CFLAGS_mutants := -O1 -g $(CHECKED) -DKV_MUTANTS=1 $(FAILPOINTS)
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now
 LDFLAGS_asan   := -fsanitize=address,undefined
 LDFLAGS_tsan   := -fsanitize=thread

@@ -13,6 +13,7 @@
 #include "server/node_parts.h"
 #include "server/peers.h"
 #include "server/router.h"
+#include "storage/failpoint.h"
 
 enum {
     ADMIN_LINE_BYTES = 512,
@@ -212,6 +213,25 @@ static int get_status(struct node *n, struct buf *b)
     return HTTP_OK;
 }
 
+/* ---- failpoints, in test builds ---- */
+
+#ifdef KV_FAILPOINTS
+/* Arms what the query says; then lists all points with how often they were reached. */
+static int get_failpoints(const char *query, struct buf *b)
+{
+    struct failpoint_about about;
+
+    if (query != NULL && query[0] != '\0' && !failpoint_arm(query)) {
+        text(b, "no such point, or it cannot do that; see kvd --failpoints\n");
+        return HTTP_NOT_FOUND;
+    }
+    for (size_t i = 0; failpoint_about(i, &about); i++) {
+        text(b, "%s %" PRIu64 "\n", about.name, about.hits);
+    }
+    return HTTP_OK;
+}
+#endif
+
 /* ---- paths ---- */
 
 int admin_get(struct node *n, const char *path, const char *query, struct buf *out,
@@ -232,6 +252,10 @@ int admin_get(struct node *n, const char *path, const char *query, struct buf *o
     } else if (strcmp(path, "/v1/status") == 0) {
         *out_type = "application/json";
         status = get_status(n, out);
+#ifdef KV_FAILPOINTS
+    } else if (strcmp(path, "/debug/failpoints") == 0) {
+        status = get_failpoints(query, out);
+#endif
     } else {
         text(out, "not found; try /livez, /readyz?verbose, /metrics or /v1/status\n");
         status = HTTP_NOT_FOUND;

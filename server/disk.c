@@ -12,6 +12,7 @@
 #include "rpc/limits.h"
 #include "server/env.h"
 #include "server/node.h"
+#include "storage/failpoint.h"
 
 enum {
     DISK_RETRY_MS = 250, /* Between tries on a full disk. */
@@ -520,6 +521,7 @@ static void log_job_done(struct disk *d, const struct disk_job *job)
 
     KV_ASSERT(d->in_flight && job == &d->job);
     d->in_flight = false;
+    (void)KV_FAILPOINT(log_heard);
     if (job->result == KV_ENOSPACE) {
         log_job_requeue(d);
         return;
@@ -569,6 +571,7 @@ void disk_done(struct disk *d, struct disk_job *job)
         log_job_done(d, job);
     } else {
         d->stats.state_jobs[job->kind]++;
+        (void)KV_FAILPOINT(job_heard);
         if (!is_weather(job->result)) {
             node_halt(d->node, job->result, "disk job %s failed: %s",
                       disk_kind_text(job->kind), kv_err_text(job->result));

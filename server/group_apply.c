@@ -1,6 +1,7 @@
 /* server/group_apply.c - committed entries into the state, results to requests. */
 #include "raft/record.h"
 #include "server/group_internal.h"
+#include "storage/failpoint.h"
 
 /* ---- reading records: the tail, or a stretch of the log read ahead ---- */
 
@@ -201,6 +202,7 @@ static bool apply_one(struct group *g, raft_index index, struct done *out)
         return false;
     }
     out->req = match(g, &entry);
+    (void)KV_FAILPOINT(apply);
     rc = apply_entry(&g->apply, &entry, out->req != NULL ? &out->req->arena : NULL,
                      &out->result);
     if (rc != 0) {
@@ -215,6 +217,7 @@ static bool apply_one(struct group *g, raft_index index, struct done *out)
         apply_failed(g, rc, index);
         return false;
     }
+    (void)KV_FAILPOINT(applied);
     g->stats.applied++;
     if (entry.type == RAFT_ENTRY_COMMAND) {
         group_store_touched(g);

@@ -2,6 +2,7 @@
 #include "raft/record.h"
 #include "server/disk.h"
 #include "server/group_internal.h"
+#include "storage/failpoint.h"
 
 enum {
     /* The core hands out at most a full proposal or message, and a few of its own. */
@@ -186,13 +187,16 @@ int group_feed(struct group *g, struct raft_event *ev)
     g->now_ms = KV_MAX(g->now_ms, g->node->now_ms);
     ev->now_ms = g->now_ms;
     ev->wall_ms = g->node->env->ops->wall_ms(g->node->env);
+    (void)KV_FAILPOINT(feed);
     rc = raft_step(g->raft, ev, &up);
     if (is_fatal(rc)) {
         group_halt(g, rc,
                    "the log of this replica contradicts the others or cannot be read");
     } else {
         note_commit(g, &up);
+        (void)KV_FAILPOINT(feed_store);
         feed_store(g, &up);
+        (void)KV_FAILPOINT(feed_send);
         feed_send(g, &up);
         feed_note(g, &up);
     }

@@ -6,6 +6,7 @@
  * Source: diss. §6.4. No leases; a tag is never used twice (B05).
  */
 #include "server/group_internal.h"
+#include "storage/failpoint.h"
 
 #include "raft/base/err.h"
 
@@ -245,6 +246,7 @@ static void serve_batch(struct group *g, struct group_read_batch *b)
         request_list_remove(&b->requests, req);
         g->reads_waiting--;
         req->read_index = b->index;
+        (void)KV_FAILPOINT(read_serve);
         if (b->failed || g->halted != 0) {
             group_reroute(g, req, false);
         } else if (req->rpc.method == RPC_KV_GET) {

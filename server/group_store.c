@@ -1,5 +1,6 @@
 /* server/group_store.c - checkpoints, compaction, the tail's front, reading the log. */
 #include "server/group_internal.h"
+#include "storage/failpoint.h"
 
 /* ---- reading the log ---- */
 
@@ -124,6 +125,7 @@ static void checkpoint_start(struct group *g)
         g->checkpoint_ms = g->now_ms + GROUP_NO_SPACE_MS;
         return;
     }
+    (void)KV_FAILPOINT(checkpoint_freeze);
     g->checkpoint_running = true;
     g->checkpoint_ms = UINT64_MAX;
     disk_submit(g->node->disk, job);
@@ -201,6 +203,7 @@ void group_compact(struct group *g, const struct raft_base *base)
     struct log_write w = {.compact_to = base, .urgent = true};
 
     KV_ASSERT(base->pos.index <= state_checkpoint_base(g->st)->pos.index);
+    (void)KV_FAILPOINT(compact);
     ev.u.base = *base;
     if (group_feed(g, &ev) != 0) {
         return;

@@ -14,6 +14,7 @@
 #include "server/log.h"
 #include "server/node.h"
 #include "server/uv_env.h"
+#include "storage/failpoint.h"
 #include "storage/store.h"
 
 enum {
@@ -240,13 +241,17 @@ static void kvd_handles_close(struct kvd *k)
 /* Ends everything in order: threads, sockets, node, store. */
 static void kvd_close(struct kvd *k)
 {
+    (void)KV_FAILPOINT(stop_loop);
     uv_env_close(&k->env);
+    (void)KV_FAILPOINT(stop_threads);
     if (k->node != NULL) {
         node_free(k->node);
     }
+    (void)KV_FAILPOINT(stop_node);
     if (k->store != NULL) {
         k->store->ops->close(k->store);
     }
+    (void)KV_FAILPOINT(stop_done);
 }
 
 static int kvd_run(struct kvd *k)
@@ -297,13 +302,44 @@ static int kvd_main(struct kvd *k)
     return status;
 }
 
+/* ---- failpoints, in test builds ---- */
+
+#ifdef KV_FAILPOINTS
+/* Arms what the environment asks for. -1: go on; else the exit status. */
+static int failpoints_begin(int argc, char **argv)
+{
+    const char *armed = getenv("KVD_FAILPOINTS");
+    struct failpoint_about about;
+
+    if (argc == 2 && strcmp(argv[1], "--failpoints") == 0) {
+        for (size_t i = 0; failpoint_about(i, &about); i++) {
+            printf("%-20s %-6s %s => %s\n", about.name, about.kinds, about.where,
+                   about.leaves);
+        }
+        return 0;
+    }
+    if (armed != NULL && armed[0] != '\0' && !failpoint_arm(armed)) {
+        complain("KVD_FAILPOINTS: no such point, or it cannot do that; see kvd "
+                 "--failpoints");
+        return EXIT_USAGE;
+    }
+    return -1;
+}
+#else
+#define failpoints_begin(argc, argv) (-1)
+#endif
+
 int main(int argc, char **argv)
 {
     char error[CONFIG_ERROR_BYTES];
     enum config_action action = CONFIG_RUN;
     struct kvd *k = kv_mem_zalloc(sizeof *k);
-    int status;
+    int status = failpoints_begin(argc, argv);
 
+    if (status >= 0) {
+        kv_mem_free(k);
+        return status;
+    }
     if (k == NULL) {
         complain("out of memory");
         return UV_ENV_EXIT_BROKEN;

@@ -13,6 +13,7 @@
 #include "server/range.h"
 #include "server/router.h"
 #include "server/upkeep.h"
+#include "storage/failpoint.h"
 
 /* ---- configuration ---- */
 
@@ -170,6 +171,7 @@ int node_new(const struct node_config *c, struct env *env, struct store *store,
         return rc;
     }
     error_text[0] = '\0';
+    (void)KV_FAILPOINT(node_start);
     *out = n;
     return 0;
 }
@@ -359,9 +361,13 @@ void node_turn_end(struct node *n)
     conns_resume(n);
     turn_settle(n);
     if (n->phase != NODE_HALTED) {
+        (void)KV_FAILPOINT(turn_disk);
         disk_flush(n->disk);
+        (void)KV_FAILPOINT(turn_peers);
         peers_flush(n);
+        (void)KV_FAILPOINT(turn_clients);
         conns_flush(n);
+        (void)KV_FAILPOINT(turn_done);
     }
     n->in_turn_end = false;
 }

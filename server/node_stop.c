@@ -4,6 +4,7 @@
 #include "server/node_parts.h"
 #include "server/peers.h"
 #include "server/router.h"
+#include "storage/failpoint.h"
 
 void node_stop(struct node *n)
 {
@@ -13,6 +14,7 @@ void node_stop(struct node *n)
     }
     node_log(n, LOG_INFO, "node=%u stop=begin requests=%u", n->config.id,
              request_pool_count(n->requests));
+    (void)KV_FAILPOINT(stop);
     n->phase = NODE_STOPPING;
     n->stop_next_ms = 0;
 }
@@ -57,6 +59,7 @@ static void stop_hand_over(struct node *n, struct group *g)
         return;
     }
     node_group_touch(n, group_id_get(g));
+    (void)KV_FAILPOINT(stop_hand_over);
     rc = group_transfer(g, to);
     node_log(n, LOG_DEBUG, "group=%u node=%u transfer_to=%u result=%s", group_id_get(g),
              n->config.id, to, rc == 0 ? "begun" : kv_err_name(rc));

@@ -5,6 +5,7 @@
 #include "server/node_parts.h"
 #include "server/peers_parts.h"
 #include "server/router.h"
+#include "storage/failpoint.h"
 
 enum {
     FORWARD_QUEUE_BYTES_MAX = 32 * 1024 * 1024, /* Unsent, above which nothing is passed
@@ -34,6 +35,7 @@ int peers_forward(struct node *n, const struct peers_forward *f)
         head.flags = (uint16_t)(PEERS_FLAG_PART | f->group);
     }
     mark = peer_frame_begin(&p->out, &head);
+    (void)KV_FAILPOINT(forward);
     peer_forward_encode(&p->out, &body);
     if (peer_frame_end(&p->out, mark) != 0) {
         return KV_EBUSY;
@@ -145,6 +147,7 @@ void peers_forward_reply(struct node *n, uint32_t node, uint64_t forward_id,
         return;
     }
     mark = peer_frame_begin(&p->out, &head);
+    (void)KV_FAILPOINT(forward_reply);
     peer_forward_reply_encode(&p->out, &body);
     if (peer_frame_end(&p->out, mark) == 0) {
         n->peers->stats.frames_out++;

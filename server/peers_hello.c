@@ -9,6 +9,7 @@
 #include "server/node_parts.h"
 #include "server/peers_parts.h"
 #include "server/router.h"
+#include "storage/failpoint.h"
 
 static const char *const refusal_texts[REFUSALS_COUNT] = {
 #define PEERS_REFUSAL_TEXT(name, text) [name] = text,
@@ -40,6 +41,7 @@ void hello_send(struct node *n, struct link *l, uint32_t to, uint16_t flags)
     buf_init(&b, PEERS_HELLO_BYTES_MAX);
     mark = peer_frame_begin(&b, &head);
     peer_hello_encode(&b, &hello);
+    (void)KV_FAILPOINT(hello_send);
     if (peer_frame_end(&b, mark) == 0 &&
         n->env->ops->link_send(n->env, l->id, buf_bytes(&b)) == 0) {
         n->peers->stats.frames_out++;
@@ -177,6 +179,7 @@ static void hello_accept(struct node *n, struct link *l, const struct peer_head 
     struct link *old = p->link;
     bool restarted = p->nonce != 0 && p->nonce != h->boot_nonce;
 
+    (void)KV_FAILPOINT(hello_accept);
     if (l->peer == NULL) {
         l->peer = p;
         ps->strangers--;

@@ -2,6 +2,7 @@
 #include "raft/base/err.h"
 #include "server/node_parts.h"
 #include "server/peers_parts.h"
+#include "storage/failpoint.h"
 
 enum {
     RAFT_MSG_BYTES = 1024, /* More than a message takes without entries and chunk. */
@@ -108,6 +109,29 @@ static void snapshot_send(struct node *n, struct peer *p, struct group *g,
     msg_append(n, p, m, m->msg.chunk.len);
 }
 
+#ifdef KV_FAILPOINTS
+static void send_reach(const struct raft_msg *msg)
+{
+    static const enum failpoint points[RAFT_MSG_TYPES_COUNT] = {
+        [RAFT_MSG_PRE_VOTE] = FAILPOINT_AT_send_pre_vote,
+        [RAFT_MSG_PRE_VOTE_REPLY] = FAILPOINT_AT_send_pre_vote_reply,
+        [RAFT_MSG_VOTE] = FAILPOINT_AT_send_vote,
+        [RAFT_MSG_VOTE_REPLY] = FAILPOINT_AT_send_vote_reply,
+        [RAFT_MSG_APPEND] = FAILPOINT_AT_send_append,
+        [RAFT_MSG_APPEND_REPLY] = FAILPOINT_AT_send_append_reply,
+        [RAFT_MSG_HEARTBEAT] = FAILPOINT_AT_send_heartbeat,
+        [RAFT_MSG_HEARTBEAT_REPLY] = FAILPOINT_AT_send_heartbeat_reply,
+        [RAFT_MSG_SNAPSHOT] = FAILPOINT_AT_send_snapshot,
+        [RAFT_MSG_SNAPSHOT_REPLY] = FAILPOINT_AT_send_snapshot_reply,
+        [RAFT_MSG_TIMEOUT_NOW] = FAILPOINT_AT_send_timeout_now,
+    };
+
+    (void)failpoint_hit(points[msg->type]);
+}
+#else
+#define send_reach(msg) ((void)0)
+#endif
+
 void peers_send_raft(struct node *n, struct group *g, const struct raft_msg *msg)
 {
     group_id id = group_id_get(g);
@@ -119,6 +143,7 @@ void peers_send_raft(struct node *n, struct group *g, const struct raft_msg *msg
         n->peers->stats.messages_dropped++;
         return;
     }
+    send_reach(msg);
     if (msg->type == RAFT_MSG_APPEND && msg->entries_count > 0) {
         append_send(n, p, g, &m);
     } else if (msg->type == RAFT_MSG_SNAPSHOT) {

@@ -8,6 +8,7 @@
 #include "rpc/buf.h"
 #include "server/conn.h"
 #include "server/peers.h"
+#include "storage/failpoint.h"
 
 /* ---- encoding ---- */
 
@@ -156,6 +157,7 @@ static void send_answer(struct request *req, int code, const struct answer *a)
     struct buf *b;
 
     KV_ASSERT(req->magic == REQUEST_MAGIC);
+    (void)KV_FAILPOINT(reply);
     request_move(req, REQ_REPLIED); /* Asserts that it happens once. */
     if (req->origin != REQ_FROM_CONN) {
         send_as_tail(req, a);
@@ -166,6 +168,7 @@ static void send_answer(struct request *req, int code, const struct answer *a)
         }
         conn_reply_end(req->node, req, code);
     }
+    (void)KV_FAILPOINT(replied);
     request_free(req);
 }
 

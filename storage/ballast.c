@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "raft/base/err.h"
+#include "storage/failpoint.h"
 
 enum {
     BALLAST_STEPS = 8
@@ -35,6 +36,7 @@ static bool fill(struct ballast *b)
     if (!disk_has_room(b->fd, more)) {
         return false;
     }
+    (void)KV_FAILPOINT(ballast_fill);
     if (posix_fallocate(b->fd, (off_t)b->held_bytes, (off_t)more) != 0) {
         /* Give back the part that fitted; if that fails, the file is longer than it
          * counts, and the next try goes over it again. */
@@ -87,9 +89,11 @@ bool ballast_give(struct ballast *b, uint64_t bytes)
     pthread_mutex_lock(&b->lock);
     part = KV_MAX(bytes, b->full_bytes / BALLAST_STEPS);
     part = KV_MIN(part, b->held_bytes);
+    (void)KV_FAILPOINT(ballast_give);
     if (part > 0 && ftruncate(b->fd, (off_t)(b->held_bytes - part)) == 0) {
         b->held_bytes -= part;
         given = true;
+        (void)KV_FAILPOINT(ballast_given);
     }
     pthread_mutex_unlock(&b->lock);
     return given;

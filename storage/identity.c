@@ -5,6 +5,7 @@
  * 1), so that afterwards each says whether the other one was lost.
  */
 #include "raft/base/err.h"
+#include "storage/failpoint.h"
 #include "storage/lmdb_store.h"
 #include "storage/meta.h"
 
@@ -60,9 +61,16 @@ int identity_load(struct store *s, struct store_identity *out)
 
 int identity_save(struct store *s, const struct store_identity *id)
 {
+    int rc;
+
     KV_ASSERT(id->incarnation != 0);
     KV_ASSERT(id->boots != 0);
-    return identity_write(&lmdb_store_of(s)->log, LOG_NODE, id);
+    rc = KV_FAILPOINT(identity_save);
+    if (rc == 0) {
+        rc = identity_write(&lmdb_store_of(s)->log, LOG_NODE, id);
+        (void)KV_FAILPOINT(identity_saved);
+    }
+    return rc;
 }
 
 int identity_open(struct lmdb_store *ls, uint64_t incarnation, const char **out_reason)
@@ -91,14 +99,17 @@ int identity_open(struct lmdb_store *ls, uint64_t incarnation, const char **out_
     if (rc == KV_ENOTFOUND) { /* A new directory. */
         id.incarnation = incarnation == 0 ? 1 : incarnation;
         rc = identity_write(&ls->log, LOG_NODE, &id);
+        (void)KV_FAILPOINT(open_identity_log);
     }
     if (rc == 0 && rc_copy == KV_ENOTFOUND) {
         copy.incarnation = id.incarnation;
         rc = identity_write(&ls->state, STATE_NODE, &copy);
+        (void)KV_FAILPOINT(open_identity_state);
     }
     if (rc == 0) {
         id.boots++;
         rc = identity_write(&ls->log, LOG_NODE, &id);
+        (void)KV_FAILPOINT(open_boot);
     }
     return rc;
 }

@@ -9,6 +9,7 @@
 
 #include "raft/base/crc.h"
 #include "raft/base/err.h"
+#include "storage/failpoint.h"
 #include "storage/lmdb_page.h"
 
 enum {
@@ -180,8 +181,11 @@ static uint64_t last_page(const struct lmdb_env *e)
 /* One try to make the file `end` bytes long, with blocks where the file system can. */
 static int file_extend(struct lmdb_env *e, uint64_t end)
 {
-    int rc;
+    int rc = KV_FAILPOINT(env_grow);
 
+    if (rc != 0) {
+        return rc == KV_ENOSPACE ? ENOSPC : EIO;
+    }
     do {
         rc =
             fallocate(e->fd, 0, (off_t)e->file_bytes, (off_t)(end - e->file_bytes)) == 0
@@ -193,6 +197,7 @@ static int file_extend(struct lmdb_env *e, uint64_t end)
     }
     if (rc == 0) {
         e->file_bytes = end;
+        (void)KV_FAILPOINT(env_grown);
     }
     return rc;
 }
@@ -298,11 +303,15 @@ static int commit(struct lmdb_env *e, MDB_txn *txn)
     if (rc == 0) {
         rc = pages_used(e, txn, &pages);
     }
+    if (rc == 0 && KV_FAILPOINT(env_commit) != 0) {
+        rc = EIO;
+    }
     if (rc != 0) {
         mdb_txn_abort(txn);
         return rc;
     }
     rc = mdb_txn_commit(txn); /* Frees txn, also when it fails. */
+    (void)KV_FAILPOINT(env_committed);
     if (rc != 0) {
         return (rc == ENOSPC || rc == EDQUOT) && broken_probe(e) != 0 ? EIO : rc;
     }

@@ -1,6 +1,7 @@
 /* storage/lmdb_log.c - entries, term, vote and base of all groups. */
 #include "raft/base/err.h"
 #include "raft/record.h"
+#include "storage/failpoint.h"
 #include "storage/lmdb_page.h"
 #include "storage/lmdb_store.h"
 #include "storage/meta.h"
@@ -296,7 +297,13 @@ static int records_apply(struct lmdb_store *ls, MDB_txn *txn, const struct log_w
     if (end <= old_last) {
         rc = entries_delete(ls, txn, w->group, end, UINT64_MAX, UINT32_MAX);
     }
-    return rc != 0 ? rc : records_put(ls, txn, w, h);
+    if (rc == 0) {
+        rc = records_put(ls, txn, w, h);
+    }
+    if (w->first_index <= old_last) {
+        (void)KV_FAILPOINT(log_truncate);
+    }
+    return rc;
 }
 
 static int head_put(struct lmdb_store *ls, MDB_txn *txn, group_id group,
@@ -324,9 +331,11 @@ static int write_apply(struct lmdb_store *ls, MDB_txn *txn, const struct log_wri
     }
     if (rc == 0 && w->reset_to != NULL) {
         rc = reset_apply(ls, txn, w->group, &h, w->reset_to);
+        (void)KV_FAILPOINT(log_reset);
     }
     if (rc == 0 && w->compact_to != NULL) {
         rc = compact_apply(ls, txn, w->group, &h, w->compact_to);
+        (void)KV_FAILPOINT(log_compact);
     }
     if (rc == 0 && w->records_count > 0) {
         rc = records_apply(ls, txn, w, &h);
@@ -340,12 +349,13 @@ static int write_apply(struct lmdb_store *ls, MDB_txn *txn, const struct log_wri
         }
         h.term = w->term;
         h.vote = w->vote;
+        rc = KV_FAILPOINT(log_hard);
     }
     if (w->commit_hint > h.last.pos.index) {
         return KV_EINVAL;
     }
     h.commit_hint = KV_MAX(h.commit_hint, w->commit_hint);
-    return head_put(ls, txn, w->group, &h);
+    return rc != 0 ? rc : head_put(ls, txn, w->group, &h);
 }
 
 static struct lmdb_demand demand_of(const struct log_write *writes, size_t count)
@@ -370,19 +380,40 @@ static struct lmdb_demand demand_of(const struct log_write *writes, size_t count
     return d;
 }
 
+/* The commit is there, and nobody knows of it. */
+static void written(const struct log_write *w)
+{
+    (void)KV_FAILPOINT(log_written);
+    if (w->store_hard) {
+        (void)KV_FAILPOINT(log_hard_written);
+    }
+    if (w->compact_to != NULL) {
+        (void)KV_FAILPOINT(log_compacted);
+    }
+    if (w->reset_to != NULL) {
+        (void)KV_FAILPOINT(log_was_reset);
+    }
+}
+
 int lmdb_log_write(struct store *s, const struct log_write *writes, size_t count)
 {
     struct lmdb_store *ls = lmdb_store_of(s);
     struct lmdb_demand d = demand_of(writes, count);
     MDB_txn *txn;
     uint64_t id;
-    int rc = lmdb_write_begin(&ls->log, &d, &txn);
+    int rc = KV_FAILPOINT(log_write);
 
+    if (rc == 0) {
+        rc = lmdb_write_begin(&ls->log, &d, &txn);
+    }
     if (rc != 0) {
         return rc;
     }
     for (size_t i = 0; rc == 0 && i < count; i++) {
         rc = write_apply(ls, txn, &writes[i]);
+    }
+    if (rc == 0) {
+        rc = KV_FAILPOINT(log_filled);
     }
     id = (uint64_t)mdb_txn_id(txn);
     rc = lmdb_write_end(&ls->log, txn, rc);
@@ -391,6 +422,7 @@ int lmdb_log_write(struct store *s, const struct log_write *writes, size_t count
 
         (void)atomic_compare_exchange_strong(&ls->log_known[writes[i].group], &none,
                                              id);
+        written(&writes[i]);
     }
     return rc;
 }
@@ -613,9 +645,12 @@ int lmdb_log_repair(struct store *s, group_id group, raft_index index,
     }
     rc = repair_check(ls, txn, group, &entry);
     if (rc == 0) {
+        (void)KV_FAILPOINT(log_repair);
         rc = mdb_put(txn, lmdb_log_dbi(ls, group), &key, &value, 0);
     }
-    return lmdb_write_end(&ls->log, txn, rc);
+    rc = lmdb_write_end(&ls->log, txn, rc);
+    (void)KV_FAILPOINT(log_repaired);
+    return rc;
 }
 
 /* Finds a group with compacted entries. 0 with *out_found; an LMDB code. */
@@ -674,6 +709,7 @@ int lmdb_log_sweep(struct lmdb_store *ls, bool *out_more)
     if (rc != 0 || !*out_more) {
         return lmdb_error(rc);
     }
+    (void)KV_FAILPOINT(log_sweep);
     rc = lmdb_write_begin(&ls->log, &d, &txn);
     if (rc != 0) {
         return rc;
@@ -682,5 +718,7 @@ int lmdb_log_sweep(struct lmdb_store *ls, bool *out_more)
     if (rc == 0) {
         rc = entries_delete(ls, txn, group, 0, h.base.pos.index + 1, SWEEP_STEP);
     }
-    return lmdb_write_end(&ls->log, txn, rc);
+    rc = lmdb_write_end(&ls->log, txn, rc);
+    (void)KV_FAILPOINT(log_swept);
+    return rc;
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "raft/base/err.h"
+#include "storage/failpoint.h"
 #include "storage/lmdb_store.h"
 #include "storage/snapshot.h"
 
@@ -109,7 +110,10 @@ struct writer {
 
 static int writer_flush(struct writer *w)
 {
-    int rc = write_all(w->fd, w->buffer, w->filled, w->written);
+    int rc;
+
+    KV_FAILPOINT_WRITE(snap_write, w->fd, w->buffer, w->filled, (off_t)w->written);
+    rc = write_all(w->fd, w->buffer, w->filled, w->written);
 
     if (rc != 0) {
         return rc;
@@ -226,6 +230,9 @@ static int stream_write(struct lmdb_store *ls, MDB_txn *txn,
         w->filled += snapshot_end_encode(sum.rows_count, sum.state_hash, at);
         rc = writer_flush(w);
     }
+    if (rc == 0) {
+        rc = KV_FAILPOINT(snap_sync);
+    }
     if (rc == 0 && fsync(w->fd) != 0) {
         rc = errno_error();
     }
@@ -253,9 +260,15 @@ static int file_make(struct lmdb_store *ls, MDB_txn *txn,
         (void)close(w.fd);
     }
     kv_mem_free(w.buffer);
-    if (rc == 0 && (renameat(ls->snap_fd, tmp, ls->snap_fd,
-                             file_name(head->group, id, "snap", name)) != 0 ||
-                    fsync(ls->snap_fd) != 0)) {
+    if (rc == 0) {
+        rc = KV_FAILPOINT(snap_rename);
+    }
+    if (rc == 0 && renameat(ls->snap_fd, tmp, ls->snap_fd,
+                            file_name(head->group, id, "snap", name)) != 0) {
+        rc = errno_error();
+    }
+    (void)KV_FAILPOINT(snap_renamed);
+    if (rc == 0 && fsync(ls->snap_fd) != 0) {
         rc = errno_error();
     }
     if (rc != 0) {
@@ -272,6 +285,7 @@ static int made_switch(struct lmdb_store *ls, group_id group,
     struct snapshot_slot *slot;
     uint64_t old = 0;
 
+    (void)KV_FAILPOINT(snap_made);
     pthread_mutex_lock(&ls->files_lock);
     slot = slot_of(ls, group);
     if (slot != NULL) {
@@ -322,7 +336,10 @@ int lmdb_snapshot_make(struct store *s, group_id group, struct raft_snapshot *ou
         rc = KV_ENOTFOUND;
     }
     if (rc == 0 && !made_is(ls, group, snapshot_id(&head), out)) {
-        rc = file_make(ls, r->txn, &head, generation, &bytes);
+        rc = KV_FAILPOINT(snap_make);
+        if (rc == 0) {
+            rc = file_make(ls, r->txn, &head, generation, &bytes);
+        }
         if (rc == 0) {
             snapshot_describe(&head, bytes, out);
             rc = made_switch(ls, group, out);
@@ -372,9 +389,19 @@ static int chunk_write(struct lmdb_store *ls, group_id group,
     if (fd < 0) {
         return errno_error();
     }
+    if (is_new) {
+        (void)KV_FAILPOINT(chunk_new);
+    }
+    KV_FAILPOINT_WRITE(chunk_write, fd, c->data.data, c->data.len, (off_t)c->offset);
     rc = write_all(fd, c->data.data, c->data.len, c->offset);
+    if (rc == 0) {
+        rc = KV_FAILPOINT(chunk_sync);
+    }
     if (rc == 0 && fdatasync(fd) != 0) {
         rc = errno_error();
+    }
+    if (is_new) {
+        (void)KV_FAILPOINT(chunk_folder);
     }
     if (rc == 0 && is_new && fsync(ls->snap_fd) != 0) {
         rc = errno_error();
@@ -420,6 +447,7 @@ int lmdb_snapshot_chunk_store(struct store *s, group_id group,
     }
     rc = chunk_write(ls, group, chunk);
     if (rc == 0) {
+        (void)KV_FAILPOINT(chunk_stored);
         pthread_mutex_lock(&ls->files_lock);
         slot->received.id = snap->id;
         slot->received.bytes = chunk->offset + chunk->len;
@@ -581,6 +609,7 @@ static int install_row(struct install *in, const struct row *r)
     in->pages += lmdb_state_row_pages(r);
     if (rc == 0 && in->pages >= INSTALL_PAGES) {
         rc = install_end(in, 0);
+        (void)KV_FAILPOINT(install_batch);
         if (rc == 0) {
             rc = install_begin(in);
         }
@@ -629,7 +658,11 @@ static int install_file(struct lmdb_store *ls, group_id group,
         meta.mark = true;
         rc = lmdb_state_meta_put(ls, in.txn, group, &meta, in.generation);
     }
+    if (rc == 0) {
+        rc = KV_FAILPOINT(install_switch);
+    }
     rc = install_end(&in, rc);
+    (void)KV_FAILPOINT(install_switched);
     frames_close(&f);
     return rc;
 }
@@ -671,10 +704,14 @@ int lmdb_snapshot_install(struct store *s, group_id group,
     }
     rc = file_verify(ls, group, snap);
     if (rc == 0) {
+        rc = KV_FAILPOINT(install);
+    }
+    if (rc == 0) {
         rc = install_file(ls, group, snap);
     }
     if (rc == 0 || rc == KV_EDAMAGED || rc == KV_EFORMAT) {
         received_forget(ls, group, snap->id);
+        (void)KV_FAILPOINT(install_forgot);
     }
     return rc == KV_EFORMAT ? KV_EDAMAGED : rc;
 }

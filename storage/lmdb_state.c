@@ -1,5 +1,6 @@
 /* storage/lmdb_state.c - rows and meta of all groups in the state environment. */
 #include "raft/base/err.h"
+#include "storage/failpoint.h"
 #include "storage/lmdb_page.h"
 #include "storage/lmdb_store.h"
 #include "storage/meta.h"
@@ -484,13 +485,20 @@ int lmdb_state_checkpoint(struct store *s, group_id group,
     for (size_t i = 0; i < count; i++) {
         d.pages += lmdb_state_row_pages(&rows[i]);
     }
-    rc = lmdb_write_begin(&ls->state, &d, &txn);
+    rc = KV_FAILPOINT(checkpoint);
+    if (rc == 0) {
+        rc = lmdb_write_begin(&ls->state, &d, &txn);
+    }
     if (rc != 0) {
         return rc;
     }
     rc = checkpoint_apply(ls, txn, group, meta, rows, count, &generation);
+    if (rc == 0) {
+        rc = KV_FAILPOINT(checkpoint_rows);
+    }
     id = (uint64_t)mdb_txn_id(txn);
     rc = lmdb_write_end(&ls->state, txn, rc);
+    (void)KV_FAILPOINT(checkpoint_written);
     if (rc == 0) {
         atomic_fetch_add(&ls->checkpoints, 1);
         (void)atomic_compare_exchange_strong(&ls->state_known[group], &never, id);
@@ -521,7 +529,12 @@ int lmdb_state_mark_clear(struct store *s, group_id group)
         meta.mark = false;
         rc = lmdb_state_meta_put(ls, txn, group, &meta, generation);
     }
-    return lmdb_write_end(&ls->state, txn, rc);
+    if (rc == 0) {
+        rc = KV_FAILPOINT(mark_clear);
+    }
+    rc = lmdb_write_end(&ls->state, txn, rc);
+    (void)KV_FAILPOINT(mark_cleared);
+    return rc;
 }
 
 /* ---- sweeping ---- */
@@ -632,10 +645,13 @@ int lmdb_state_sweep(struct lmdb_store *ls, bool *out_more)
     if (rc != 0 || !*out_more) {
         return lmdb_error(rc);
     }
+    (void)KV_FAILPOINT(state_sweep);
     rc = lmdb_write_begin(&ls->state, &d, &txn);
     if (rc != 0) {
         return rc;
     }
     rc = sweep_in(ls, txn, true, &found);
-    return lmdb_write_end(&ls->state, txn, rc);
+    rc = lmdb_write_end(&ls->state, txn, rc);
+    (void)KV_FAILPOINT(state_swept);
+    return rc;
 }

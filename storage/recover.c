@@ -2,12 +2,16 @@
 #include "storage/recover.h"
 
 #include "raft/base/err.h"
+#include "storage/failpoint.h"
 
 static int reset_finish(struct store *s, group_id group, const struct raft_base *to)
 {
     struct log_write write = {.group = group, .reset_to = to, .urgent = true};
-    int rc = s->ops->log_write(s, &write, 1);
+    int rc;
 
+    (void)KV_FAILPOINT(open_recover);
+    rc = s->ops->log_write(s, &write, 1);
+    (void)KV_FAILPOINT(open_recovered);
     return rc != 0 ? rc : s->ops->mark_clear(s, group);
 }
 

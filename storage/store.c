@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "raft/base/err.h"
+#include "storage/failpoint.h"
 #include "storage/lmdb_store.h"
 #include "storage/recover.h"
 
@@ -233,6 +234,7 @@ static int lock_take(const struct opening *op)
         pwrite(ls->lock_fd, pid, strlen(pid), 0) != (ssize_t)strlen(pid)) {
         pid[0] = 0; /* Only for people to read. */
     }
+    (void)KV_FAILPOINT(open_lock);
     return 0;
 }
 
@@ -270,14 +272,17 @@ static int new_begin(const struct opening *op, bool *out_is_new)
         return open_failed(op, errno_error(), "cannot write to %s: %s", op->o->dir,
                            strerror(errno));
     }
+    (void)KV_FAILPOINT(open_new);
     return 0;
 }
 
 static int new_end(const struct opening *op)
 {
     int dir = op->ls->dir_fd;
+    int rc = unlinkat(dir, "NEW", 0);
 
-    if (unlinkat(dir, "NEW", 0) != 0 || fsync(dir) != 0) {
+    (void)KV_FAILPOINT(open_new_gone);
+    if (rc != 0 || fsync(dir) != 0) {
         return open_failed(op, errno_error(), "cannot write to %s: %s", op->o->dir,
                            strerror(errno));
     }
@@ -332,7 +337,13 @@ static int envs_open(const struct opening *op)
     _Static_assert(KV_ARRAY_COUNT(log_names) == LOG_ENTRIES + LOG_SHARDS,
                    "all databases");
     _Static_assert(KV_ARRAY_COUNT(log_names) <= LMDB_DATABASES_MAX, "all fit");
-    return rc != 0 ? rc : env_open(op, &op->ls->state, "state", &state_options);
+    if (rc != 0) {
+        return rc;
+    }
+    (void)KV_FAILPOINT(open_log);
+    rc = env_open(op, &op->ls->state, "state", &state_options);
+    (void)KV_FAILPOINT(open_state);
+    return rc;
 }
 
 /* Groups that either environment knows tell one story. */
@@ -423,9 +434,14 @@ static int open_parts(const struct opening *op)
         rc = lmdb_snapshot_open(op->ls);
     }
     if (rc == 0) {
+        (void)KV_FAILPOINT(open_snapshots);
         rc = lmdb_verify(op->ls);
     }
-    return rc != 0 ? rc : groups_recover(op);
+    if (rc == 0) {
+        (void)KV_FAILPOINT(open_verified);
+        rc = groups_recover(op);
+    }
+    return rc;
 }
 
 int store_open(const struct store_options *o, struct store **out, char *error_text,
@@ -459,6 +475,7 @@ int store_open(const struct store_options *o, struct store **out, char *error_te
         return rc;
     }
     filesystem_warn(&op);
+    (void)KV_FAILPOINT(open_done);
     *out = &op.ls->base;
     return 0;
 }

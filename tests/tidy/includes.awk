@@ -19,7 +19,8 @@ BEGIN {
     may["raft"] = base " raft/"
     may["rpc"] = base " rpc/ " raft_public
     may["storage"] = base " storage/ " raft_public
-    may["server"] = base " server/ rpc/ storage/store.h storage/state.h " raft_public
+    may["server"] = base " server/ rpc/ storage/store.h storage/state.h " \
+                    "storage/failpoint.h " raft_public
     may["client"] = base " client/ rpc/"
     may["jepsen"] = base " jepsen/ rpc/ client/kv.h"
 

@@ -66,7 +66,7 @@ plant_object() {
   say $? "$1: $5"
 }
 
-echo "1..53"
+echo "1..54"
 fresh
 touch "$work/tree/raft/README.md" "$work/tree/tests/README.md"
 plant includes raft/zz.c '#include "storage/store.h"\n' 'may not include' 'the core looks up to storage'
@@ -93,6 +93,7 @@ if [ -f "$bin/libraft.a" ]; then
   plant_object globals libraft.a 'zz_planted.o: mutable global zz_count' 'static int zz_count;int zz(void);int zz(void){return zz_count++;}\n' 'a static counter'
   plant_object globals libraft.a 'zz_planted.o: mutable global zz_table' 'int zz_table[3] = {1, 2, 3};\n' 'a table without const'
   plant_object globals libraft.a 'zz_planted.o: mutable global zz_tls' '__thread int zz_tls;\n' 'a thread-local'
+plant_object release libbase.a 'failpoint_hit is for test builds' 'void failpoint_hit(void);\nvoid failpoint_hit(void)\n{\n}\n' 'a failpoint in a release library'
 else
   for i in 1 2 3 4 5 6 7; do say 1 "libraft.a is not built ($i)"; done
 fi
@@ -128,5 +129,5 @@ plant scripts scripts/zz.sh '#!/bin/bash\n# something\nif\n' '(executable|parse|
 mkdir -p "$work/tree/tests/zz"
 tidy readmes | grep -q '^tests/zz:'
 say $? "readmes: a test folder that tests/README.md does not list"
-[ $n -eq 53 ] || echo "# planned 53, did $n"
+[ $n -eq 54 ] || echo "# planned 54, did $n"
 exit $failed

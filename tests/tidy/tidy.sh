@@ -159,6 +159,15 @@ check_globals() { # the libraries have no mutable globals
   done
 }
 
+check_release() { # the release libraries hold no failpoint
+  local lib
+  for lib in raft base rpc storage server kv; do
+    [ -f "$bin/lib$lib.a" ] || continue
+    nm -A "$bin/lib$lib.a" 2> /dev/null | grep -E '[^A-Za-z0-9_]failpoint_' |
+      awk '{ n = split($1, part, ":"); print part[n - 1] ": " $NF " is for test builds" }' | sed "s/^/lib$lib.a:/"
+  done
+}
+
 check_readmes() { # the README.md of each folder lists its files
   local folder readme f stem
   for folder in $folders; do
@@ -216,7 +225,7 @@ check_scripts() { # scripts are executable, say what they are, and pass bash -n
   done
 }
 
-all="includes purity base memory banned text size head globals readmes paths mirror scripts"
+all="includes purity base memory banned text size head globals release readmes paths mirror scripts"
 if [ "${1:-}" = -l ]; then
   echo "$all"
   exit 0
