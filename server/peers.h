@@ -62,8 +62,9 @@ struct peers_forward {
 KV_MUST_CHECK int peers_forward(struct node *n, const struct peers_forward *f);
 
 /* Answers a request FROM_PEER: `tail` is error and result of a response (rpc/msg.h).
- * Lost when the link is gone: the asking node knows what that means. */
-void peers_forward_reply(struct node *n, uint32_t node, uint64_t forward_id,
+ * Lost when the link or the asking process is gone: who asked knows what that means. */
+struct request_asker;
+void peers_forward_reply(struct node *n, const struct request_asker *to,
                          struct kv_bytes tail);
 
 /* This node leads a group now, or no longer: tell all at the turn's end. */

@@ -83,7 +83,7 @@ static void forward_refuse(struct node *n, struct peer *p, uint64_t id, int code
     buf_init(&b, 1024);
     rpc_reply_error(&b, 0, &e);
     if (b.error == 0 && rpc_response_split(buf_bytes(&b), &msgid, &tail) == 0) {
-        peers_forward_reply(n, p->node, id, tail);
+        peers_forward_reply(n, &(struct request_asker){p->node, p->nonce, id}, tail);
     }
     buf_close(&b);
 }
@@ -114,8 +114,7 @@ int forward_take(struct node *n, struct peer *p, const struct peer_frame *f)
         return 0;
     }
     req->origin = REQ_FROM_PEER;
-    req->from_node = p->node;
-    req->forward_id = body.id;
+    req->asker = (struct request_asker){p->node, p->nonce, body.id};
     req->deadline_ms =
         n->now_ms + KV_MIN(body.deadline_ms, (uint32_t)NODE_DEADLINE_MS_MAX);
     if ((f->head.flags & PEERS_FLAG_PART) != 0) {
@@ -126,15 +125,16 @@ int forward_take(struct node *n, struct peer *p, const struct peer_frame *f)
     return 0;
 }
 
-void peers_forward_reply(struct node *n, uint32_t node, uint64_t forward_id,
+void peers_forward_reply(struct node *n, const struct request_asker *to,
                          struct kv_bytes tail)
 {
-    struct peer *p = peers_find(n->peers, node);
-    struct peer_head head = peers_head(n, node, PEER_FORWARD_REPLY);
-    struct peer_forward_reply body = {.id = forward_id, .tail = tail};
+    struct peer *p = peers_find(n->peers, to->node);
+    struct peer_head head = peers_head(n, to->node, PEER_FORWARD_REPLY);
+    struct peer_forward_reply body = {.id = to->id, .tail = tail};
     size_t mark;
 
-    if (p == NULL || p->link == NULL || p->link->state != LINK_UP) {
+    if (p == NULL || p->link == NULL || p->link->state != LINK_UP ||
+        p->nonce != to->nonce) {
         return;
     }
     /* A large answer belongs to something that was not done: a read, or a cas that did
@@ -142,7 +142,7 @@ void peers_forward_reply(struct node *n, uint32_t node, uint64_t forward_id,
     if (tail.len > FORWARD_SMALL_BYTES &&
         n->env->ops->link_queued(n->env, p->link->id) + p->out.len + tail.len >
             FORWARD_QUEUE_BYTES_MAX) {
-        forward_refuse(n, p, forward_id, KV_EBUSY,
+        forward_refuse(n, p, to->id, KV_EBUSY,
                        "the link to the node that was asked is full; try again");
         return;
     }

@@ -122,7 +122,7 @@ static int code_of_tail(struct kv_bytes tail)
 static void send_tail(struct request *req, struct kv_bytes tail)
 {
     if (req->origin == REQ_FROM_PEER) {
-        peers_forward_reply(req->node, req->from_node, req->forward_id, tail);
+        peers_forward_reply(req->node, &req->asker, tail);
     } else {
         KV_ASSERT(req->on_done != NULL);
         req->on_done(req, tail);

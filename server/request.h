@@ -44,6 +44,14 @@ enum {
     REQUEST_MAGIC = 0x52455155
 };
 
+/* Who passed a request on. Numbers begin anew with each process: an answer to one that
+ * is gone would end another request of the next one. */
+struct request_asker {
+    uint32_t node;
+    uint64_t nonce; /* Of its process. */
+    uint64_t id;    /* Its number for the request. */
+};
+
 struct request {
     uint32_t magic;
     enum request_phase phase;
@@ -51,10 +59,9 @@ struct request {
 
     /* Where the answer goes. */
     enum request_origin origin;
-    uint64_t conn;       /* FROM_CONN */
-    uint32_t from_node;  /* FROM_PEER */
-    uint64_t forward_id; /* FROM_PEER: the asking node's number for it. */
-    void *owner;         /* FROM_INTERNAL */
+    uint64_t conn;              /* FROM_CONN */
+    struct request_asker asker; /* FROM_PEER */
+    void *owner;                /* FROM_INTERNAL */
     /* FROM_INTERNAL: gets the response tail (error and result, rpc/msg.h), borrowed. */
     void (*on_done)(struct request *req, struct kv_bytes tail);
 

@@ -292,11 +292,10 @@ void peers_fetch_entry(struct node *n, struct group *g, raft_index index, uint64
     fake_of(n)->fetch_hash = hash;
 }
 
-void peers_forward_reply(struct node *n, uint32_t node, uint64_t forward_id,
+void peers_forward_reply(struct node *n, const struct request_asker *to,
                          struct kv_bytes tail)
 {
-    (void)node;
-    (void)forward_id;
+    (void)to;
     assert_true(tail.len > 0);
     fake_of(n)->world->forwarded_replies++;
 }

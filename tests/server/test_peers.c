@@ -390,6 +390,63 @@ static void a_forward_that_arrives_twice_is_carried_out_once(void **state)
     net_free(net);
 }
 
+static bool losing_forwards(struct net *net, uint32_t from, uint32_t to,
+                            struct kv_bytes frames)
+{
+    struct peer_frame f;
+    size_t need;
+
+    (void)net;
+    (void)from;
+    (void)to;
+    return peer_frame_decode(frames.data, frames.len, &f, &need) == 0 &&
+           f.head.kind == PEER_FORWARD;
+}
+
+/* Kvsim seed 3364 over LMDB: a node started again, its new process numbered its
+ * requests from 1 on as the old one had, and a client got the answer to another's
+ * request. */
+static void an_answer_to_a_process_that_is_gone_reaches_nobody(void **state)
+{
+    static const uint8_t tail[] = {0xa4, 'B', 'U', 'S', 'Y', 0xc0};
+    struct net *net = ready();
+    uint32_t group = map_group_for_key(&net->nodes[1].node->map, kv_bytes_str("n"));
+    uint32_t leader = net_leader(net, group), other = leader % 3 + 1;
+    struct node *n = net->nodes[leader].node;
+    struct request_asker gone = {other, peers_find(n->peers, other)->nonce,
+                                 1}; /* Its first request. */
+    struct request_asker now;
+    struct net_client *c;
+    struct rpc_request q;
+    struct kv_bytes message;
+
+    (void)state;
+    net_kill(net, other);
+    assert_int_equal(net_start(net, other), 0);
+    assert_true(net_run_until(net, net_is_ready, NULL, 20000));
+    net->lose = losing_forwards;
+    c = net_connect(net, other);
+    rpc_request_init(&q, RPC_KV_GET, 0);
+    q.key = kv_bytes_str("n");
+    (void)net_ask(net, c, &q);
+    net_run_ms(net, 5);
+    assert_int_equal(net_leader(net, group), leader);
+
+    peers_forward_reply(n, &gone, kv_bytes(tail, sizeof tail));
+    node_turn_end(n);
+    net_run_ms(net, 5);
+    assert_false(net_take(c, &message));
+
+    now = gone;
+    now.nonce = peers_find(n->peers, other)->nonce;
+    assert_int_not_equal(now.nonce, gone.nonce);
+    peers_forward_reply(n, &now, kv_bytes(tail, sizeof tail));
+    node_turn_end(n);
+    net_run_ms(net, 5);
+    assert_true(net_take(c, &message));
+    net_free(net);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -403,6 +460,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_lost_link_alone_is_no_death),
         cmocka_unit_test(a_silent_link_is_closed_and_dialled_again),
         cmocka_unit_test(a_forward_that_arrives_twice_is_carried_out_once),
+        cmocka_unit_test(an_answer_to_a_process_that_is_gone_reaches_nobody),
     };
 
     if (argc > 1) {

@@ -46,13 +46,13 @@ static void keep_tail(struct kv_bytes tail)
     seen.tail_len = tail.len;
 }
 
-void peers_forward_reply(struct node *n, uint32_t node, uint64_t forward_id,
+void peers_forward_reply(struct node *n, const struct request_asker *to,
                          struct kv_bytes tail)
 {
     (void)n;
     seen.peer_replies++;
-    seen.peer = node;
-    seen.peer_id = forward_id;
+    seen.peer = to->node;
+    seen.peer_id = to->id;
     keep_tail(tail);
 }
 
@@ -191,8 +191,7 @@ static void a_forwarded_request_is_answered_to_its_node(void **state)
 
     (void)state;
     req->origin = REQ_FROM_PEER;
-    req->from_node = 5;
-    req->forward_id = 99;
+    req->asker = (struct request_asker){.node = 5, .nonce = 7, .id = 99};
     reply_result(req, &result);
     assert_int_equal(seen.peer_replies, 1);
     assert_int_equal(seen.peer, 5);
