@@ -274,7 +274,7 @@ TEST_DEPS_storage := $(LIBTEST) $(LIBSTORAGE) $(LIBRAFT) $(LIBBASE)
 TEST_LIBS_storage := $(LIBS_lmdb) -lpthread
 TEST_DEPS_client  := $(LIBTEST) $(LIBCLIENT) $(HOUSE)
 TEST_LIBS_client  := $(HOUSE_LIBS) $(LIBS_jansson) -lm
-TEST_DEPS_jepsen  := $(LIBJEPSEN) $(LIBTEST) $(LIBCLIENT) $(HOUSE)
+TEST_DEPS_jepsen  := $(LIBTEST) $(LIBJEPSEN) $(LIBCLIENT) $(HOUSE)
 TEST_LIBS_jepsen  := $(HOUSE_LIBS) $(JEPSEN_LIBS)
 TEST_DEPS_other   := $(LIBSIM) $(LIBTEST) $(HOUSE)
 TEST_LIBS_other   := $(HOUSE_LIBS) $(LIBS_jansson)
@@ -333,7 +333,7 @@ mutants: ## builds with a planted bug each must fail their tests
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst %.c,$(O)/%,$(FUZZ_SRC))
 define fuzz_rule
-$(O)/$(1:.c=): $(O)/$(1:.c=.o) $(LIBJEPSEN) $(LIBTEST) $(HOUSE)
+$(O)/$(1:.c=): $(O)/$(1:.c=.o) $(LIBTEST) $(LIBJEPSEN) $(HOUSE)
 	$$(call link,-fsanitize=fuzzer $(HOUSE_LIBS) -lm)
 endef
 $(foreach f,$(FUZZ_SRC),$(eval $(call fuzz_rule,$(f))))
@@ -351,7 +351,7 @@ endif
 
 BENCH_SRC := $(wildcard tests/bench/bench_*.c)
 define bench_rule
-$(O)/$(1:.c=): $(O)/$(1:.c=.o) $(LIBJEPSEN) $(LIBTEST) $(HOUSE)
+$(O)/$(1:.c=): $(O)/$(1:.c=.o) $(LIBTEST) $(LIBJEPSEN) $(HOUSE)
 	$$(call link,$(HOUSE_LIBS) $(LIBS_jansson) -lm)
 endef
 $(foreach b,$(BENCH_SRC),$(eval $(call bench_rule,$(b))))

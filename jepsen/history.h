@@ -81,9 +81,10 @@ struct history_op {
     uint64_t mate;
     uint32_t node;    /* invoke: node asked; completion: node that answered. 0 none. */
     uint32_t group;   /* ok: kvd's group; with rev and term 0 where not known. */
-    uint64_t rev;     /* ok: revision of the write, or of the value read. */
+    uint64_t rev;     /* ok: revision of the write, or of the value read (0: none). */
     uint64_t at_rev;  /* ok: revision of the group where the reply was true; a write's
-                       * own. 0 not known. Also of a cas that failed to match. */
+                       * own. 0 not known. A cas that failed because it did not match
+                       * has both too: at_rev, and rev of the value that it saw. */
     uint64_t term;    /* ok */
     const char *text; /* Error word and text. Nemesis: a word for :f, the rest for
                        * :value, "start-partition n1,n2 | n3". NULL. Owned by the

@@ -20,7 +20,7 @@
  * Used by:  jepsen/checker/linear.c.
  * Threads:  any; one search per call.
  * Source:   Wing and Gong 1993; Lowe, "Testing for linearizability", 2017;
- *           Horn and Kroening, "Faster linearizability checking via P-compositionality".
+ *           Horn and Kroening, "Faster linearizability checking", 2015.
  */
 #ifndef KV_JEPSEN_CHECKER_LINEAR_SEARCH_H
 #define KV_JEPSEN_CHECKER_LINEAR_SEARCH_H

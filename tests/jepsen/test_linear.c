@@ -198,7 +198,7 @@ static void shows_the_longest_order(void **state)
 
 /* ---- the public histories ---- */
 
-/* "INFO  jepsen.util - 0	:invoke	:cas	[3 0]"; a process that timed out
+/* "INFO  jepsen.util - 0 :invoke :cas [3 0]"; a process that timed out
  * completes as :info. */
 static void load_line(struct history *h, const char *line)
 {
