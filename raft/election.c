@@ -74,7 +74,7 @@ static void ask_voters(struct raft *r, enum raft_msg_type type)
 void raft_election_vote(struct raft *r, raft_id candidate)
 {
     KV_ASSERT(r->vote == 0 || r->vote == candidate); /* Once per term (§5.2). */
-    KV_ASSERT(!raft_impaired(r));
+    KV_ASSERT(!r->impaired);
     if (r->vote == 0) {
         r->vote = candidate;
         r->hard_dirty = true;
@@ -268,7 +268,6 @@ void raft_election_peer_down(struct raft *r, raft_id peer)
 
 static void step_back(struct raft *r)
 {
-    r->owed.votes_count = 0;
     raft_election_follow(r, r->term, raft_leads(r) ? 0 : r->leader);
 }
 
@@ -283,6 +282,7 @@ int raft_election_impaired(struct raft *r, bool impaired)
 {
     if (impaired) {
         r->impaired = true;
+        r->owed.votes_count = 0;
         step_back(r);
         return 0;
     }

@@ -54,9 +54,10 @@ enum raft_event_kind {
     RAFT_EV_PEER_DOWN,
     /* u.impaired: an entry is damaged; no vote, ack or lead. False: it is whole. */
     RAFT_EV_IMPAIRED,
-    /* The state is damaged: no vote, ack or lead until a snapshot that does not end
-     * before u.index, which is committed, is the state (_INSTALLED). It may end before
-     * what is applied: then applied goes back to it; log and commit index stay. */
+    /* The state is damaged: it does not lead until a snapshot that does not end before
+     * u.index, which is committed, is the state (_INSTALLED). It may end before what is
+     * applied: then applied goes back to it; log and commit index stay. It goes on to
+     * vote and to ack: both are promises about term, vote and log, which are whole. */
     RAFT_EV_STATE_LOST,
 };
 
@@ -143,6 +144,9 @@ struct raft_update {
      * log's base, or SNAPSHOT_FAILED. Repeated in each update until then. */
     bool snapshot_wanted;
     raft_index snapshot_least; /* snapshot_wanted: last.index is at least this. */
+    /* A peer got all of this snapshot and could not use it: its bytes may be damaged
+     * here, so make another one, of the same content if need be. 0: none. */
+    uint64_t snapshot_bad;
     /* Store these bytes, then feed _STORED; NULL when there is nothing. */
     const struct raft_chunk *chunk_store;
     const struct raft_snapshot *chunk_snapshot; /* Whose bytes they are. */

@@ -78,7 +78,7 @@ int raft_recv_append_reply(struct raft *r, const struct raft_msg *m)
     (void)raft_progress_ack(p, m->match, r->round, r->now_ms);
     if (p->state == RAFT_PROGRESS_PROBE) {
         raft_progress_replicate(p);
-    } else if (p->state == RAFT_PROGRESS_SNAPSHOT &&
+    } else if (p->state == RAFT_PROGRESS_SNAPSHOT && !p->state_lost &&
                p->match >= r->log.base.pos.index) {
         raft_progress_probe(p, p->match + 1);
     }
@@ -106,12 +106,13 @@ int raft_recv_heartbeat_reply(struct raft *r, const struct raft_msg *m)
     if (p == NULL || !heard_from(r, p, m)) {
         return 0;
     }
-    if (m->rejected) {
+    waited = r->now_ms - p->moved_ms >= r->o.heartbeat_ms;
+    (void)raft_progress_ack(p, m->match, r->round, r->now_ms);
+    /* Its acks may be what we need to get as far as the snapshot has to reach. */
+    if (m->rejected && m->conflict.index <= r->commit) {
         raft_snapshot_state_lost(r, p, m->conflict.index);
         return 0;
     }
-    waited = r->now_ms - p->moved_ms >= r->o.heartbeat_ms;
-    (void)raft_progress_ack(p, m->match, r->round, r->now_ms);
     switch (p->state) {
     case RAFT_PROGRESS_PROBE:
         /* Once more, if the last one may be lost. */

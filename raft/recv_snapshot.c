@@ -69,6 +69,9 @@ int raft_recv_snapshot_reply(struct raft *r, const struct raft_msg *m)
     if (m->chunk.done) {
         (void)raft_progress_ack(p, r->outgoing.last.pos.index, r->round, r->now_ms);
         raft_progress_probe(p, p->match + 1);
+    } else if (m->rejected && m->chunk.offset == 0 &&
+               p->offset_acked == r->outgoing.bytes) {
+        raft_snapshot_refused(r, p); /* It got all of it. */
     } else if (m->rejected) {
         /* A gap: go back, but only once for all chunks that were behind it. */
         if (m->chunk.offset != p->offset_rewound && m->chunk.offset < p->offset_sent) {

@@ -14,7 +14,7 @@ static bool would_grant(const struct raft *r, const struct raft_msg *m)
     /* §5.2: one vote per term; a new term brings a new one. */
     free_vote =
         m->term > r->term || r->vote == m->from || (r->vote == 0 && r->leader == 0);
-    return free_vote && !raft_impaired(r) && raft_election_up_to_date(r, m->last);
+    return free_vote && !r->impaired && raft_election_up_to_date(r, m->last);
 }
 
 int raft_recv_pre_vote(struct raft *r, const struct raft_msg *m)
@@ -24,7 +24,7 @@ int raft_recv_pre_vote(struct raft *r, const struct raft_msg *m)
 
     /* Nothing of ours changes, whatever we answer: no term, no vote, no timer (B17). */
     granted = m->term >= r->term && !raft_election_leased(r) && would_grant(r, m);
-    if (raft_impaired(r) || (!granted && r->term_durable != r->term)) {
+    if (r->impaired || (!granted && r->term_durable != r->term)) {
         return 0;
     }
     reply = raft_update_message(r, RAFT_MSG_PRE_VOTE_REPLY, m->from);

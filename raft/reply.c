@@ -17,7 +17,7 @@ void raft_reply_owe_vote(struct raft *r, raft_id to, bool granted)
     struct raft_owed *owed = &r->owed;
 
     KV_ASSERT_IMPLIES(granted, r->vote == to);
-    if (raft_impaired(r)) {
+    if (r->impaired) {
         return; /* Neither yes nor no. */
     }
     for (uint32_t i = 0; i < owed->votes_count; i++) {
@@ -75,8 +75,8 @@ static struct raft_msg *answer_leader(struct raft *r, enum raft_msg_type type)
 {
     struct raft_msg *m = raft_update_message(r, type, r->leader);
 
-    /* Who is impaired promises nothing: match and round stay 0. */
-    if (m != NULL && !raft_impaired(r) && !fill_match(r, m)) {
+    /* Whose log is damaged promises nothing: match and round stay 0. */
+    if (m != NULL && !r->impaired && !fill_match(r, m)) {
         r->messages_count--;
         return NULL;
     }
@@ -145,12 +145,8 @@ static void pay_ack(struct raft *r, bool persisted)
 
 static void pay_heartbeat(struct raft *r)
 {
-    struct raft_msg *m;
+    struct raft_msg *m = answer_leader(r, RAFT_MSG_HEARTBEAT_REPLY);
 
-    if (r->impaired && !r->state_lost) {
-        return;
-    }
-    m = answer_leader(r, RAFT_MSG_HEARTBEAT_REPLY);
     if (m == NULL) {
         return;
     }
@@ -175,7 +171,7 @@ void raft_reply_flush(struct raft *r, bool persisted)
     if (owed->reject) {
         pay_reject(r);
     }
-    if (owed->ack && !raft_impaired(r)) {
+    if (owed->ack && !r->impaired) {
         pay_ack(r, persisted);
     }
     if (owed->heartbeat) {

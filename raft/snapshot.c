@@ -109,6 +109,15 @@ void raft_snapshot_tick(struct raft *r)
     }
 }
 
+void raft_snapshot_refused(struct raft *r, struct raft_progress *p)
+{
+    r->snapshot_bad = r->outgoing.id;
+    r->outgoing_ready = false;
+    r->snapshot_wanted_from_ms = r->now_ms + r->o.heartbeat_ms;
+    p->snapshot_id = 0; /* From the beginning, also when the next one is its equal. */
+    p->moved_ms = r->now_ms;
+}
+
 void raft_snapshot_ready(struct raft *r, const struct raft_snapshot *s)
 {
     KV_ASSERT(s->id != 0 && s->bytes >= 1);

@@ -32,6 +32,9 @@ void raft_snapshot_ready(struct raft *r, const struct raft_snapshot *s);
 
 /* ---- follower ---- */
 
+/* A peer that has all of the snapshot could not install it. */
+void raft_snapshot_refused(struct raft *r, struct raft_progress *p);
+
 /* state_lost: a snapshot that ends before this is of no use. */
 raft_index raft_snapshot_least(const struct raft *r);
 

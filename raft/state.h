@@ -145,7 +145,8 @@ struct raft {
     raft_id transfer_to; /* 0: no transfer under way. */
     bool transfer_told;  /* TIMEOUT_NOW went out in this heartbeat interval. */
     uint64_t transfer_until_ms;
-    bool outgoing_ready; /* `outgoing` may be sent. */
+    bool outgoing_ready;   /* `outgoing` may be sent. */
+    uint64_t snapshot_bad; /* Of this step: for the update. */
     bool snapshot_wanted;
     raft_index snapshot_least;        /* snapshot_wanted: it must not end before. */
     uint64_t snapshot_wanted_from_ms; /* After a failure: not before this time. */
@@ -185,7 +186,7 @@ static inline bool raft_leads_surely(const struct raft *r)
     return raft_leads(r) && r->commit >= r->term_begin;
 }
 
-/* Neither votes nor acks nor leads. */
+/* Does not lead. An impaired one does not vote and ack either: its log is damaged. */
 static inline bool raft_impaired(const struct raft *r)
 {
     return r->impaired || r->state_lost;

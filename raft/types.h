@@ -176,7 +176,7 @@ struct raft_msg {
      * highest one heard: leadership held after it was sent. */
     uint64_t round;
     /* Replies: durable, and proven equal to the log of this term's leader, up to
-     * here. 0, like round, from who is impaired: it promises nothing. */
+     * here. 0, like round, from whose log is damaged: it promises nothing. */
     raft_index match;
     /* Replies: chain hash at match, for the amnesia check. */
     uint64_t hash;

@@ -16,6 +16,7 @@ void raft_update_begin(struct raft *r)
     r->chunk_out = false;
     r->install_out = false;
     r->config_changed = false;
+    r->snapshot_bad = 0;
     r->deferred = 0;
 }
 
@@ -113,6 +114,7 @@ void raft_update_fill(struct raft *r, bool failed, struct raft_update *out)
         .reads_count = r->reads_count,
         .snapshot_wanted = r->snapshot_wanted,
         .snapshot_least = r->snapshot_least,
+        .snapshot_bad = r->snapshot_bad,
         .chunk_store = r->chunk_out ? &r->chunk : NULL,
         .chunk_snapshot = r->chunk_out ? &r->chunk_snapshot : NULL,
         .install = r->install_out ? &r->incoming.snapshot : NULL,

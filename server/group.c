@@ -105,6 +105,10 @@ static int open_parts(struct group *g)
     if (rc == 0) {
         rc = apply_open(&g->apply, g->st);
     }
+    if (rc == KV_EDAMAGED && g->apply.st != NULL) {
+        group_state_damaged(g); /* As any row: a snapshot brings it back. */
+        rc = 0;
+    }
     if (rc != 0) {
         return rc;
     }

@@ -46,6 +46,7 @@ enum {
     GROUP_CHUNKS_MAX = 32,    /* Received chunks on their way to the disk. */
     GROUP_NO_SPACE_MS = 1000, /* Until a checkpoint is tried again on a full disk. */
     GROUP_FETCH_MS = 500,     /* Between two tries to get a damaged entry. */
+    GROUP_FETCH_TRIES = 4,    /* While a leader is known: then it is compacted there. */
     GROUP_EXPIRE_MS = 5,      /* Deadlines are looked at no more often than that. */
     GROUP_REROUTE_MS = 10,    /* Pause before a request tries its way again. */
 };
@@ -75,10 +76,12 @@ enum group_install_phase {
     GROUP_INSTALL_CLEARING,   /* The state lane clears the mark. */
 };
 
-/* A row of the state is damaged: only a snapshot of the leader replaces it. */
+/* A row of the state is damaged, or an entry that nobody else has any more: only a
+ * snapshot of the leader helps. */
 struct group_lost {
-    bool is_lost; /* Until other rows are switched in. */
-    bool told;    /* The core knows, and goes without us until then. */
+    bool is_lost;     /* Until other rows are switched in. */
+    bool told;        /* The core knows, and goes without us until then. */
+    raft_index least; /* The snapshot must not end before; 0: the checkpoint decides. */
 };
 
 /* Damaged entries. index 0: none. Neighbours are often damaged together: they are
@@ -89,6 +92,7 @@ struct group_damage {
     bool told;               /* The core knows that it is impaired. */
     bool repairing;          /* The repair job is under way. */
     uint64_t fetch_ms;       /* When peers are asked (again). */
+    uint32_t tries;          /* How often they were asked while there was a leader. */
     uint64_t overwritten_by; /* Number of the disk write that replaces it; 0: none. */
     uint8_t *record;         /* repairing: the bytes that the job writes. */
 };

@@ -5,6 +5,8 @@
  * quorum reads) until a peer supplies it, or a leader replaces it. No record is
  * believed that does not continue our own hash chain.
  *
+ * When nobody has the entry any more, what it did is in the others' states.
+ *
  * A damaged row makes the state useless: nothing is applied, read or written any more
  * until the leader's snapshot has replaced all of it. The log is as good as before.
  */
@@ -64,7 +66,8 @@ static void lost_flush(struct group *g)
     }
     g->lost.told = true;
     /* The state on disk never goes back; a checkpoint under way may take it further. */
-    ev.u.index = g->checkpoint_running ? group_applied(g) : checkpoint;
+    ev.u.index =
+        KV_MAX(g->lost.least, g->checkpoint_running ? group_applied(g) : checkpoint);
     (void)group_feed(g, &ev);
 }
 
@@ -255,6 +258,27 @@ static raft_index damaged_end(struct group *g, raft_index index)
     return index;
 }
 
+/* The others have compacted their logs past the damaged entry: what it did is in their
+ * states, and the leader's takes the place of ours. An entry that is not known to be
+ * committed is none of those: a leader replaces it, or confirms it. */
+static bool give_up(struct group *g)
+{
+    struct group_damage *d = &g->damage;
+
+    d->tries += g->leader != 0;
+    if (d->tries <= GROUP_FETCH_TRIES || d->index > g->commit || g->lost.is_lost) {
+        return false;
+    }
+    group_log(g, LOG_ERROR,
+              "damaged_entry=%llu is=state_lost why=\"no peer has this entry any more: "
+              "this replica serves again when it has a snapshot\"",
+              (unsigned long long)d->index);
+    g->lost.is_lost = true;
+    g->lost.least = d->index;
+    group_wake(g);
+    return true;
+}
+
 /* Asks the others, or takes it from our own memory. */
 static void fetch(struct group *g)
 {
@@ -314,6 +338,8 @@ void group_repair_flush(struct group *g)
     }
     if (g->now_ms >= d->fetch_ms) {
         d->fetch_ms = g->now_ms + GROUP_FETCH_MS;
-        fetch(g);
+        if (!give_up(g)) {
+            fetch(g);
+        }
     }
 }

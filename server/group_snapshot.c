@@ -46,6 +46,11 @@ void group_snapshot_note(struct group *g, const struct raft_update *up)
     if (up->snapshot_wanted && !g->snapshot_wanted) {
         group_wake(g);
     }
+    if (up->snapshot_bad != 0 && up->snapshot_bad == g->snapshot.id) {
+        group_log(g, LOG_WARN, "snapshot=refused index=%llu by=peer",
+                  (unsigned long long)g->snapshot.last.pos.index);
+        g->snapshot_made = false;
+    }
     g->snapshot_wanted = up->snapshot_wanted;
     g->snapshot_least = up->snapshot_least;
     if (up->chunk_store != NULL) {
@@ -247,6 +252,7 @@ static void log_reset(struct group *g)
 static void install_done(struct group *g, const struct disk_job *job)
 {
     int rc = job->result;
+    bool damaged;
 
     if (rc != 0) {
         install_failed(g, rc);
@@ -262,7 +268,8 @@ static void install_done(struct group *g, const struct disk_job *job)
     if (rc == 0) {
         rc = apply_reload(&g->apply);
     }
-    if (rc != 0) {
+    damaged = rc == KV_EDAMAGED; /* Since it was verified: it needs another one. */
+    if (rc != 0 && !damaged) {
         node_halt(g->node, rc, "group=%u cannot read the installed state: %s", g->id,
                   kv_err_text(rc));
         return;
@@ -275,6 +282,9 @@ static void install_done(struct group *g, const struct disk_job *job)
     group_state_replaced(g);
     group_write_lost(g, g->install.last.pos.index);
     log_reset(g);
+    if (damaged) {
+        group_state_damaged(g);
+    }
 }
 
 static void announce_map(struct group *g)

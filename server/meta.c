@@ -339,6 +339,12 @@ static int map_load(struct node *n)
             n->waiting_for[0] = '\0';
             rc = node_groups_open(n);
         }
+    } else if (rc == KV_EDAMAGED) {
+        struct store_damage damage = {.group = NODE_META_GROUP, .in_state = true};
+
+        /* The snapshot that takes its place brings a map (group_snapshot.c). */
+        group_on_damage(n->groups[NODE_META_GROUP], &damage);
+        rc = 0;
     } else if (rc == KV_ENOTFOUND) {
         rc = 0;
     }

@@ -194,7 +194,8 @@ struct store_ops {
                       const struct row *rows, size_t count);
 
     /* Writes the group's state, as of its last checkpoint, into a snapshot file and
-     * describes it. An older file of the group is deleted when no longer needed.
+     * describes it. An older file of the group is deleted when no longer needed; one of
+     * the same content is replaced, as its bytes may have been damaged since.
      * 0, KV_ENOTFOUND (nothing checkpointed yet), KV_ENOSPACE, KV_EDAMAGED, KV_EIO. */
     int (*snapshot_make)(struct store *s, group_id group, struct raft_snapshot *out);
     /* Copies bytes [offset, offset + len) of the snapshot file made last into `out`.

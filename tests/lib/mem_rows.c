@@ -161,9 +161,6 @@ int mem_rows_snapshot(struct mem_group *g, group_id group)
     if (g->meta.applied.pos.index == 0) {
         return KV_ENOTFOUND;
     }
-    if (f->about.id == snapshot_id(&head)) {
-        return 0; /* Made already. */
-    }
     f->about = (struct raft_snapshot){0};
     f->len = 0;
     file_reserve(f, SNAPSHOT_HEAD_BYTES_MAX);

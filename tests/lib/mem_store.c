@@ -117,13 +117,18 @@ static int verb_begin(struct mem_store *m, bool may_use_reserve)
     if (m->fail_in > 0) {
         m->fail_in--;
         if (m->fail_in == 0) {
+            m->faults_met++;
             if (!m->fail_done || m->fail_code == KV_ENOSPACE) {
                 return m->fail_code;
             }
             return 0; /* verb_end() brings the code. */
         }
     }
-    return m->is_full && !may_use_reserve ? KV_ENOSPACE : 0;
+    if (m->is_full && (!may_use_reserve || m->is_reserve_used)) {
+        m->faults_met++;
+        return KV_ENOSPACE;
+    }
+    return 0;
 }
 
 /* Unlocks; what the verb did is durable, undoable, or was a failure and is undone. */
@@ -146,6 +151,20 @@ static int verb_end(struct mem_store *m, enum mem_env env, int rc)
     }
     pthread_mutex_unlock(&m->lock);
     return rc;
+}
+
+/* Locks. 0: go on; else the fault that was asked for. */
+static int read_begin(struct mem_store *m)
+{
+    pthread_mutex_lock(&m->lock);
+    if (m->read_fail_in > 0 && !m->is_observed) {
+        m->read_fail_in--;
+        if (m->read_fail_in == 0) {
+            m->faults_met++;
+            return KV_EIO;
+        }
+    }
+    return 0;
 }
 
 static int read_end(struct mem_store *m, int rc)
@@ -215,8 +234,11 @@ static int mem_log_meta_verb(struct store *s, group_id group, raft_index index,
                              struct raft_meta *out)
 {
     struct mem_store *m = mem_of(s);
+    int rc = read_begin(m);
 
-    pthread_mutex_lock(&m->lock);
+    if (rc != 0) {
+        return read_end(m, KV_EDAMAGED);
+    }
     return read_end(m, mem_log_meta(&mem_store_group(m, group)->log, index, out));
 }
 
@@ -263,7 +285,10 @@ static int mem_log_read(struct store *s, group_id group, raft_index begin,
     int rc;
 
     KV_ASSERT(begin < end);
-    pthread_mutex_lock(&m->lock);
+    rc = read_begin(m);
+    if (rc != 0) {
+        return read_end(m, KV_EDAMAGED);
+    }
     log = &mem_store_group(m, group)->log;
     room = KV_MIN(end - begin, (raft_index)log->count + 1);
     records = arena_alloc(arena, (size_t)room * sizeof *records);
@@ -311,7 +336,9 @@ static int mem_state_get(struct store *s, group_id group, uint8_t kind,
     const struct mem_rows *v;
     size_t at;
 
-    pthread_mutex_lock(&m->lock);
+    if (read_begin(m) != 0) {
+        return read_end(m, KV_EDAMAGED);
+    }
     v = &mem_store_group(m, group)->rows;
     at = mem_rows_seek(v, kind, key);
     if (at == v->count ||
@@ -334,7 +361,9 @@ static int mem_state_range(struct store *s, group_id group, uint8_t kind,
     uint32_t count = 0;
     int rc = 0;
 
-    pthread_mutex_lock(&m->lock);
+    if (read_begin(m) != 0) {
+        return read_end(m, KV_EDAMAGED);
+    }
     v = &mem_store_group(m, group)->rows;
     at = mem_rows_seek(v, kind, begin);
     stop = end.len > 0 ? mem_rows_seek(v, kind, end)
@@ -392,7 +421,9 @@ static int mem_snapshot_read(struct store *s, group_id group, uint64_t id,
     struct mem_store *m = mem_of(s);
     const struct mem_file *f;
 
-    pthread_mutex_lock(&m->lock);
+    if (read_begin(m) != 0) {
+        return read_end(m, KV_EIO);
+    }
     f = &mem_store_group(m, group)->made;
     if (id == 0 || f->about.id != id) {
         return read_end(m, KV_ENOTFOUND);
@@ -625,6 +656,7 @@ int mem_store_reopen(struct mem_store *m)
     undo_forget_all(m);
     m->fail_in = 0;
     m->fail_code = 0;
+    m->read_fail_in = 0;
     m->hold = false;
     m->is_full = false;
     m->identity.boots++;
@@ -641,7 +673,7 @@ int mem_store_reopen(struct mem_store *m)
     return rc;
 }
 
-/* ---- crashes and faults ---- */
+/* ---- crashes ---- */
 
 void mem_store_hold(struct mem_store *m, bool hold)
 {
@@ -674,64 +706,6 @@ void mem_store_crash(struct mem_store *m, uint32_t lose_log, uint32_t lose_state
     undo_forget_all(m);
 }
 
-void mem_store_fail(struct mem_store *m, uint32_t nth, int code, bool done)
-{
-    KV_ASSERT_IMPLIES(nth > 0, code != 0);
-    m->fail_in = nth;
-    m->fail_code = nth == 0 ? 0 : code;
-    m->fail_done = done;
-}
-
-void mem_store_full(struct mem_store *m, bool full)
-{
-    m->is_full = full;
-}
-
-static void bit_flip(struct kv_bytes bytes, uint64_t bit)
-{
-    uint8_t *data = (uint8_t *)(uintptr_t)bytes.data;
-
-    bit %= 8 * (uint64_t)bytes.len;
-    data[bit / 8] ^= (uint8_t)(1U << (bit % 8));
-}
-
-bool mem_store_flip_entry(struct mem_store *m, group_id group, raft_index index,
-                          uint64_t bit)
-{
-    struct kv_bytes record;
-
-    if (mem_log_record(&mem_store_group(m, group)->log, index, &record) != 0) {
-        return false;
-    }
-    bit_flip(record, bit);
-    return true;
-}
-
-bool mem_store_flip_row(struct mem_store *m, group_id group, uint8_t kind,
-                        struct kv_bytes key, uint64_t bit)
-{
-    struct mem_rows *v = &mem_store_group(m, group)->rows;
-    size_t at = mem_rows_seek(v, kind, key);
-    struct mem_row *row;
-
-    if (at == v->count ||
-        row_compare(v->rows[at]->row.kind, v->rows[at]->row.key, kind, key) != 0) {
-        return false;
-    }
-    row = v->rows[at];
-    if (row->row.value.len > 0) {
-        bit_flip(row->row.value, bit);
-    } else {
-        row->row.rev ^= 1ULL << (bit % 64);
-    }
-    return true;
-}
-
-void mem_store_flip_hard(struct mem_store *m, group_id group)
-{
-    mem_store_group(m, group)->log.hard_damaged = true;
-}
-
 void mem_store_wipe(struct mem_store *m, uint64_t incarnation)
 {
     KV_ASSERT(incarnation != 0);
@@ -739,6 +713,7 @@ void mem_store_wipe(struct mem_store *m, uint64_t incarnation)
     m->identity = (struct store_identity){.incarnation = incarnation, .boots = 1};
     m->stats = (struct store_stats){0};
     mem_store_fail(m, 0, 0, false);
+    mem_store_misread(m, 0);
     m->hold = false;
     m->is_full = false;
 }

@@ -71,6 +71,20 @@ void mem_store_fail(struct mem_store *m, uint32_t nth, int code, bool done);
  * log_write with a write that is not urgent, chunk_store, snapshot_make, install. */
 void mem_store_full(struct mem_store *m, bool full);
 
+/* As full, and the reserve is used up: every writing verb returns KV_ENOSPACE until
+ * mem_store_full(false). */
+void mem_store_full_to_the_brim(struct mem_store *m);
+
+/* The nth reading verb from now misreads what lies there well, once: KV_EDAMAGED;
+ * snapshot_read: KV_EIO. n = 0 forgets it. */
+void mem_store_misread(struct mem_store *m, uint32_t nth);
+
+/* While it is on, a test looks on by the reading verbs: they meet no misreads. */
+void mem_store_observe(struct mem_store *m, bool on);
+
+/* How many verbs met one of these faults so far. */
+uint64_t mem_store_faults_met(const struct mem_store *m);
+
 /* Flips bit `bit` (modulo its size) of the entry at `index`, as it lies there.
  * False when there is none. */
 bool mem_store_flip_entry(struct mem_store *m, group_id group, raft_index index,
@@ -79,6 +93,18 @@ bool mem_store_flip_entry(struct mem_store *m, group_id group, raft_index index,
 /* The same for a row of the checkpointed state. */
 bool mem_store_flip_row(struct mem_store *m, group_id group, uint8_t kind,
                         struct kv_bytes key, uint64_t bit);
+
+/* Flips a bit of an entry or a row that `chance` picks. False when there is none. */
+bool mem_store_flip_any_entry(struct mem_store *m, group_id group, uint64_t chance,
+                              raft_index *out_index);
+bool mem_store_flip_any_row(struct mem_store *m, group_id group, uint64_t chance);
+
+/* Flips a bit of the snapshot file made last, or of the one being received. */
+bool mem_store_flip_file(struct mem_store *m, group_id group, bool received,
+                         uint64_t chance);
+
+/* No entry, row or hard state of the group is damaged. Reads all of it. */
+bool mem_store_is_whole(struct mem_store *m, group_id group);
 
 /* Damages term and vote of a group: log_load returns KV_EDAMAGED. */
 void mem_store_flip_hard(struct mem_store *m, group_id group);

@@ -102,7 +102,11 @@ struct mem_store {
     uint32_t pending[2];     /* Undoable verbs by environment. */
     bool hold;
     bool is_full;
-    uint32_t fail_in; /* Writing verbs until the one that fails; 0: none. */
+    bool is_reserve_used;  /* is_full: urgent writes do not fit either. */
+    uint32_t read_fail_in; /* Reading verbs until the one that fails; 0: none. */
+    bool is_observed;      /* A test reads: no faults of reading verbs. */
+    uint64_t faults_met;   /* Verbs that met a fault. */
+    uint32_t fail_in;      /* Writing verbs until the one that fails; 0: none. */
     int fail_code;
     bool fail_done;
     struct store_stats stats;

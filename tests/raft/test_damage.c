@@ -38,6 +38,71 @@ static struct raft_msg append_behind(struct raft_cluster *c, raft_index index)
                              .prev_hash = e->hash};
 }
 
+/* Their promises are about logs, which are whole: else nobody would be left to send
+ * them a state. */
+static void a_majority_without_states_elects_who_has_one(void **state)
+{
+    struct raft_cluster *c = cluster_of(3);
+
+    (void)state;
+    c->auto_snapshot = true;
+    elect(c, 1);
+    assert_int_equal(raft_cluster_propose(c, 1, 20), 0);
+    raft_cluster_settle(c);
+    for (raft_id id = 1; id <= 3; id++) {
+        raft_cluster_checkpoint(c, id);
+    }
+    raft_cluster_crash(c, 1, 0);
+    raft_cluster_lose(c, 2);
+    raft_cluster_lose(c, 3);
+    for (int i = 0; i < 40; i++) {
+        pass_ms(c, 50);
+        raft_cluster_settle(c);
+    }
+    assert_int_equal(raft_cluster_leader(c), 0); /* Neither of them leads. */
+    raft_cluster_start(c, 1);
+    for (int i = 0; i < 40; i++) {
+        pass_ms(c, 50);
+        raft_cluster_settle(c);
+    }
+    assert_int_equal(c->nodes[1].role, RAFT_LEADER);
+    assert_false(status_of(c, 2).impaired);
+    assert_false(status_of(c, 3).impaired);
+    assert_int_equal(raft_cluster_propose(c, 1, 1), 0);
+    raft_cluster_settle(c);
+    assert_int_equal(status_of(c, 1).commit, status_of(c, 1).last.index);
+    raft_cluster_free(c);
+}
+
+/* Who cannot ack still says that it is there: a probe that was lost is sent again. */
+static void a_lost_probe_to_an_impaired_follower_is_repeated(void **state)
+{
+    struct raft_cluster *c = long_logs();
+    struct raft_event ev = {.kind = RAFT_EV_IMPAIRED, .u.impaired = true};
+
+    (void)state;
+    for (int i = 0; i < ENTRIES; i++) {
+        disk_entry(c, 3, 1);
+    }
+    c->nodes[3].disk.applied = ENTRIES - 4;
+    c->nodes[3].disk.config_index = 1;
+    for (raft_id id = 1; id <= 3; id++) {
+        raft_cluster_start(c, id);
+    }
+    c->nodes[2].disk.damaged = 5;
+    assert_int_equal(raft_cluster_step(c, 2, &ev), 0);
+    c->blocked[1][2] = true;
+    elect(c, 1);
+    drop_all(c);
+    c->blocked[1][2] = false;
+    for (int i = 0; i < 4; i++) {
+        pass_ms(c, 60);
+        raft_cluster_settle(c);
+    }
+    assert_int_equal(status_of(c, 2).last.index, status_of(c, 1).last.index);
+    raft_cluster_free(c);
+}
+
 /* It cannot compare, so it says so; nothing changes, not even the term. */
 static void follower_reports_an_entry_it_cannot_compare(void **state)
 {
@@ -249,6 +314,8 @@ static void a_snapshot_with_another_hash_is_corruption(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_majority_without_states_elects_who_has_one),
+        cmocka_unit_test(a_lost_probe_to_an_impaired_follower_is_repeated),
         cmocka_unit_test(follower_reports_an_entry_it_cannot_compare),
         cmocka_unit_test(impaired_follower_has_no_opinion),
         cmocka_unit_test(impaired_follower_is_backed_up),

@@ -90,6 +90,39 @@ static void chunks_in_flight_are_bounded(void **state)
     raft_cluster_free(c);
 }
 
+/* The receiver has all of it, and it is damaged: the sender must not send the same
+ * bytes for ever. */
+static void a_snapshot_that_a_peer_refuses_is_made_anew(void **state)
+{
+    struct raft_cluster *c = cluster_with_laggard();
+    struct raft_msg m = {
+        .type = RAFT_MSG_SNAPSHOT_REPLY, .from = 3, .to = 1, .rejected = true};
+    struct raft_event ev = {
+        .kind = RAFT_EV_MESSAGE, .now_ms = c->now_ms, .u.message = &m};
+    struct raft_update up;
+
+    (void)state;
+    reconnect(c);
+    m.term = status_of(c, 1).term;
+    m.chunk.snapshot_id = c->nodes[1].snapshot.id;
+    ev.now_ms = raft_cluster_now_ms(c, 1);
+    assert_int_equal(raft_step(c->nodes[1].raft, &ev, &up), 0);
+    assert_int_equal(up.snapshot_bad, 0); /* A gap: it has not got all of it yet. */
+    m.rejected = false;
+    m.chunk.offset = c->nodes[1].snapshot.bytes;
+    assert_int_equal(raft_step(c->nodes[1].raft, &ev, &up), 0);
+    m.rejected = true;
+    m.chunk.offset = 0;
+    assert_int_equal(raft_step(c->nodes[1].raft, &ev, &up), 0);
+    assert_int_equal(up.snapshot_bad, c->nodes[1].snapshot.id);
+    assert_false(up.snapshot_wanted); /* Not at once. */
+    ev = (struct raft_event){.kind = RAFT_EV_TICK, .now_ms = ev.now_ms + 60};
+    assert_int_equal(raft_step(c->nodes[1].raft, &ev, &up), 0);
+    assert_int_equal(up.snapshot_bad, 0);
+    assert_true(up.snapshot_wanted);
+    raft_cluster_free(c);
+}
+
 /* Everything that can be lost is lost once; it arrives all the same. */
 static void survives_every_single_loss(void **state)
 {
@@ -220,6 +253,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_failure_puts_the_wish_off),
         cmocka_unit_test(a_snapshot_before_the_base_is_of_no_use),
         cmocka_unit_test(chunks_in_flight_are_bounded),
+        cmocka_unit_test(a_snapshot_that_a_peer_refuses_is_made_anew),
         cmocka_unit_test(survives_every_single_loss),
         cmocka_unit_test(survives_a_crash_at_every_step),
         cmocka_unit_test(resumes_by_id_and_offset_under_a_new_leader),

@@ -253,6 +253,152 @@ static void a_follower_with_a_damaged_row_takes_a_snapshot(void **state)
     assert_converged(w);
 }
 
+/* The others' logs do not go back so far any more: their state takes its place. */
+static void an_entry_that_nobody_has_any_more_is_replaced_by_a_snapshot(void **state)
+{
+    struct fake_world *w = fake_world_new(3);
+    struct fake_node *victim;
+    struct raft_status status;
+    raft_index index;
+    uint32_t id;
+
+    (void)state;
+    fake_world_start(w);
+    victim = follower_of(w, fake_elect(w));
+    id = id_of(victim);
+    for (int i = 0; i < 40; i++) {
+        fake_put_ok(fake_leader(w), "a", "1");
+    }
+    fake_pass_ms(w, 200);
+    index = group_state_meta(victim->group)->applied.pos.index;
+    fake_crash(victim); /* Nothing of it is checkpointed there. */
+    assert_true(mem_store_flip_entry(w->nodes[id].mem, FAKE_GROUP, index - 5, 99));
+    w->options.log_window = 4;
+    for (uint32_t other = 1; other <= 3; other++) {
+        if (other != id) {
+            fake_crash(&w->nodes[other]);
+            fake_restart(w, other);
+        }
+    }
+    (void)fake_elect(w);
+    for (int i = 0; i < 10; i++) {
+        fake_put_ok(fake_leader(w), "c", "1");
+    }
+    fake_pass_ms(w, 5000);
+    fake_restart(w, id);
+    fake_pass_ms(w, 5000);
+
+    group_raft_status(victim->group, &status);
+    assert_false(status.impaired);
+    assert_converged(w);
+    fake_put_ok(fake_leader(w), "b", "1");
+    assert_converged(w);
+    fake_world_free(w);
+}
+
+/* The leader knows that it acked everything: it has nothing to send by itself. */
+static void an_acked_entry_that_nobody_has_any_more_is_replaced_too(void **state)
+{
+    struct fake_world *w = fake_world_new(3);
+    struct store_damage damage = {.group = FAKE_GROUP};
+    struct fake_node *victim;
+    struct raft_status status;
+    uint32_t id;
+
+    (void)state;
+    w->options.tail_bytes_max = 2048;
+    w->options.checkpoint_ms_max = 1000000;
+    fake_world_start(w);
+    victim = follower_of(w, fake_elect(w));
+    id = id_of(victim);
+    for (int i = 0; i < 200; i++) {
+        fake_put_ok(fake_leader(w), "a", "1");
+    }
+    w->options.log_window = 4;
+    for (uint32_t other = 1; other <= 3; other++) {
+        if (other != id) {
+            fake_crash(&w->nodes[other]);
+            fake_restart(w, other);
+        }
+    }
+    if (fake_elect(w) == victim) {
+        assert_int_equal(group_transfer(victim->group, id % 3 + 1), 0);
+        fake_pass_ms(w, 500);
+    }
+    for (int i = 0; i < 10; i++) {
+        fake_put_ok(fake_leader(w), "c", "1");
+        fake_pass_ms(w, 100);
+    }
+    fake_pass_ms(w, 1000);
+    assert_converged(w);
+    damage.index = 50;
+    assert_true(mem_store_flip_entry(victim->mem, FAKE_GROUP, damage.index, 99));
+    fake_turn_begin(victim);
+    group_on_damage(victim->group, &damage);
+    fake_turn_end(victim);
+    group_raft_status(victim->group, &status);
+    assert_true(status.impaired);
+    fake_pass_ms(w, 5000);
+
+    group_raft_status(victim->group, &status);
+    assert_false(status.impaired);
+    assert_converged(w);
+    fake_world_free(w);
+}
+
+/* A file that rotted at the sender is found by who gets it, and made again. */
+static void a_damaged_snapshot_file_is_made_again(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *leader = fake_leader(w);
+    struct fake_node *victim = follower_of(w, leader);
+    struct store_damage damage = {.group = FAKE_GROUP, .in_state = true};
+    struct raft_status status;
+    struct group_stats stats;
+
+    fake_put_ok(leader, "a", "1");
+    fake_pass_ms(w, 3000);
+    fake_turn_begin(victim);
+    group_on_damage(victim->group, &damage);
+    fake_turn_end(victim);
+    mem_store_full(victim->mem, true); /* It is made, and cannot be stored yet. */
+    fake_pass_ms(w, 500);
+    assert_true(mem_store_flip_file(leader->mem, FAKE_GROUP, false, 805));
+    mem_store_full(victim->mem, false);
+    fake_pass_ms(w, 3000);
+    group_stats_get(leader->group, &stats);
+    assert_true(stats.snapshots_made >= 2);
+    group_raft_status(victim->group, &status);
+    assert_false(status.impaired);
+    assert_converged(w);
+}
+
+/* The rows that a group reads when it opens are rows like others. */
+static void a_start_survives_a_damaged_row(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *victim = follower_of(w, fake_leader(w));
+    uint32_t id = id_of(victim);
+    struct raft_status status;
+
+    fake_put_ok(fake_leader(w), "a", "1");
+    fake_pass_ms(w, 3000);
+    fake_crash(victim);
+    assert_true(mem_store_flip_row(victim->mem, FAKE_GROUP, ROW_OWNED,
+                                   kv_bytes_str("slots"), 77));
+    fake_restart(w, id);
+    fake_pass_ms(w, 2000);
+
+    group_raft_status(victim->group, &status);
+    assert_false(status.impaired);
+    fake_put_ok(fake_leader(w), "b", "1");
+    assert_converged(w);
+    assert_int_equal(group_transfer(fake_leader(w)->group, id), 0);
+    fake_pass_ms(w, 1000);
+    assert_ptr_equal(fake_leader(w), victim);
+    fake_put_ok(victim, "c", "1"); /* It knows which slots are its own. */
+}
+
 /* There is nobody who could send it a snapshot. */
 static void a_damaged_row_halts_the_only_voter(void **state)
 {
@@ -337,6 +483,10 @@ int main(int argc, char **argv)
         CASE(a_start_survives_damage_behind_the_checkpoint),
         CASE(a_leader_with_a_damaged_row_steps_down_and_takes_a_snapshot),
         CASE(a_follower_with_a_damaged_row_takes_a_snapshot),
+        cmocka_unit_test(an_entry_that_nobody_has_any_more_is_replaced_by_a_snapshot),
+        cmocka_unit_test(an_acked_entry_that_nobody_has_any_more_is_replaced_too),
+        CASE(a_damaged_snapshot_file_is_made_again),
+        CASE(a_start_survives_a_damaged_row),
         cmocka_unit_test(a_damaged_row_halts_the_only_voter),
     };
 

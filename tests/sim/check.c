@@ -15,6 +15,9 @@ bool check_converged(struct sim *s, char *why, size_t why_bytes)
     for (uint32_t id = 1; id <= s->swarm.nodes; id++) {
         struct node *n = s->nodes[id].node;
 
+        if (s->nodes[id].is_lost) {
+            continue; /* It is expected to stay away. */
+        }
         if (n == NULL || n->phase != NODE_RUNNING || !n->map_known) {
             snprintf(why, why_bytes, "node %u is not running", id);
             return false;

@@ -58,8 +58,12 @@ void faults_event(struct sim *s, struct sim_event *ev)
     if (s->healed) {
         return;
     }
-    if (ev->arg >= KV_ARRAY_COUNT(nemeses)) { /* The end of a cut. */
+    if (ev->arg == FAULTS_END_CUT) {
         faults_cut_end(s);
+        return;
+    }
+    if (ev->arg == FAULTS_END_FULL) {
+        faults_full_end(s, ev->node);
         return;
     }
     if (!options_skips(s->options, ++s->faults)) {
@@ -79,6 +83,7 @@ void faults_heal(struct sim *s)
         n->paused_until_us = 0;
         n->doom_in = 0;
         n->doom_job = 0;
+        faults_disk_heal(s, i);
         if (!world_is_up(s, i)) {
             world_start_node(s, i);
         }

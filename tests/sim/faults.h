@@ -19,15 +19,23 @@ struct sim_swarm;
 
 /* Faults that come at random times: the mean time between two of a kind, by the name
  * of the field in struct sim_strengths; and how each of them begins (faults_*.c). */
-#define SIM_NEMESIS_MAP(X)                    \
-    X(crash_every_ms, faults_crash_idle)      \
-    X(turn_crash_every_ms, faults_crash_turn) \
-    X(job_crash_every_ms, faults_crash_job)   \
-    X(all_down_every_ms, faults_all_down)     \
-    X(cut_every_ms, faults_cut)               \
-    X(clog_every_ms, faults_clog)             \
-    X(pause_every_ms, faults_pause)           \
-    X(step_every_ms, faults_clock_step)
+#define SIM_NEMESIS_MAP(X)                      \
+    X(crash_every_ms, faults_crash_idle)        \
+    X(turn_crash_every_ms, faults_crash_turn)   \
+    X(job_crash_every_ms, faults_crash_job)     \
+    X(all_down_every_ms, faults_all_down)       \
+    X(cut_every_ms, faults_cut)                 \
+    X(clog_every_ms, faults_clog)               \
+    X(pause_every_ms, faults_pause)             \
+    X(step_every_ms, faults_clock_step)         \
+    X(rot_entry_every_ms, faults_rot_entry)     \
+    X(rot_row_every_ms, faults_rot_row)         \
+    X(rot_file_every_ms, faults_rot_file)       \
+    X(lose_node_every_ms, faults_lose_node)     \
+    X(write_error_every_ms, faults_write_error) \
+    X(misread_every_ms, faults_misread)         \
+    X(full_every_ms, faults_full)               \
+    X(slow_every_ms, faults_slow)
 
 /* What belongs to them, and what happens all the time. ppm: of a million. */
 #define SIM_STRENGTH_MAP(X)                                        \
@@ -41,7 +49,10 @@ struct sim_swarm;
     X(clog_ms)                                                     \
     X(pause_ms)                                                    \
     X(rate_ppm) /* Clocks differ by up to this much. */            \
-    X(step_ms)  /* Wall clocks jump by up to this much. */
+    X(step_ms)  /* Wall clocks jump by up to this much. */         \
+    X(full_ms)                                                     \
+    X(slow_ms)                                                     \
+    X(slow_factor) /* Jobs take so many times as long. */
 
 struct sim_strengths {
 #define SIM_NEMESIS_FIELD(name, begin) uint32_t name;
@@ -92,7 +103,29 @@ struct sim_strengths {
     X(crash_at_mark_clear)     \
     X(all_down)                \
     X(jobs_lost)               \
-    X(restarts)
+    X(restarts)                \
+    X(rot_entry)               \
+    X(rot_row)                 \
+    X(rot_made_file)           \
+    X(rot_received_file)       \
+    X(rot_hard)                \
+    X(lost_directory)          \
+    X(refused_directory)       \
+    X(refused_hard)            \
+    X(write_errors)            \
+    X(halts_io_error)          \
+    X(misreads)                \
+    X(store_faults_met)        \
+    X(full)                    \
+    X(full_to_the_brim)        \
+    X(slow_one)                \
+    X(slow_all)
+
+/* EV_NEMESIS: arg is a row of SIM_NEMESIS_MAP, or one of these. */
+enum {
+    FAULTS_END_CUT = 1000,
+    FAULTS_END_FULL,
+};
 
 /* ---- swarm.c: what a seed may do ---- */
 void faults_draw(struct sim *s, const struct sim_swarm *fixed);
@@ -124,6 +157,21 @@ void faults_cut(struct sim *s, uint32_t node);
 void faults_cut_end(struct sim *s);
 void faults_clog(struct sim *s, uint32_t node);
 void faults_clog_end(struct sim *s);
+
+/* ---- faults_disk.c ---- */
+void faults_rot_entry(struct sim *s, uint32_t node);
+void faults_rot_row(struct sim *s, uint32_t node);
+void faults_rot_file(struct sim *s, uint32_t node);
+void faults_lose_node(struct sim *s, uint32_t node);
+void faults_write_error(struct sim *s, uint32_t node);
+void faults_misread(struct sim *s, uint32_t node);
+void faults_full(struct sim *s, uint32_t node);
+void faults_full_end(struct sim *s, uint32_t node);
+void faults_slow(struct sim *s, uint32_t node);
+void faults_disk_heal(struct sim *s, uint32_t node);
+/* A fault explains that this node halted, or did not start. */
+bool faults_excuse_halt(struct sim *s, uint32_t node, int code);
+bool faults_excuse_start(struct sim *s, uint32_t node, int code);
 
 /* ---- faults.c: clocks ---- */
 void faults_pause(struct sim *s, uint32_t node);

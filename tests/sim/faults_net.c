@@ -101,7 +101,7 @@ void faults_cut(struct sim *s, uint32_t node)
     sim_note(s, p.shape == CUT_ONE || p.shape == CUT_BRIDGE ? node : 0, line);
     heap_push(s, (struct sim_event){.at_us = faults_until_us(s, s->swarm.f.cut_ms),
                                     .kind = EV_NEMESIS,
-                                    .arg = UINT64_MAX});
+                                    .arg = FAULTS_END_CUT});
 }
 
 void faults_cut_end(struct sim *s)

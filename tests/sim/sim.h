@@ -106,6 +106,10 @@ struct sim_node {
     char halt_why[256];
     uint64_t paused_until_us;
     int64_t rate_ppm;
+    /* What is wrong with its disk (faults_disk.c). */
+    bool is_lost;      /* Its directory or a vote of it: it must not take part again. */
+    bool has_io_error; /* A write of this life will fail, or did. */
+    uint64_t disk_slow_until_us;
     int64_t wall_off_ms; /* What steps of the wall clock add up to. */
     uint64_t tick_at_us; /* When the next tick event fires; 0 none. */
     struct disk_job *running[DISK_LANES_COUNT];

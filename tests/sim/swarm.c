@@ -59,6 +59,21 @@ static void draw_nodes(struct sim *s, struct sim_strengths *f)
     f->step_ms = draw(s, 1, 5000);
 }
 
+static void draw_disks(struct sim *s, struct sim_strengths *f)
+{
+    f->rot_entry_every_ms = seldom(s, 4, 200, 5000);
+    f->rot_row_every_ms = seldom(s, 4, 200, 5000);
+    f->rot_file_every_ms = seldom(s, 4, 200, 5000);
+    f->lose_node_every_ms = seldom(s, 8, 2000, 20000);
+    f->write_error_every_ms = seldom(s, 4, 1000, 10000);
+    f->misread_every_ms = seldom(s, 4, 200, 5000);
+    f->full_every_ms = seldom(s, 4, 500, 5000);
+    f->full_ms = draw(s, 10, 3000);
+    f->slow_every_ms = seldom(s, 4, 500, 8000);
+    f->slow_ms = draw(s, 10, 2000);
+    f->slow_factor = draw(s, 2, 100);
+}
+
 void faults_draw(struct sim *s, const struct sim_swarm *fixed)
 {
     struct sim_swarm *w = &s->swarm;
@@ -87,6 +102,8 @@ void faults_draw(struct sim *s, const struct sim_swarm *fixed)
     w->keep = fixed->keep;
     if (w->lmdb) { /* It is there to be cut in the middle of jobs. */
         w->f.job_crash_every_ms = seldom(s, 4, 1, 1) != 0 ? 0 : draw(s, 50, 2000);
+    } else {
+        draw_disks(s, &w->f);
     }
     if (fixed->nodes != 0) {
         w->nodes = fixed->nodes;

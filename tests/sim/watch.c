@@ -1,12 +1,24 @@
 /* tests/sim/watch.c - what the judge, the trace and the coverage are told. */
 #include "raft/quorum.h"
+#include "tests/lib/mem_store.h"
 #include "tests/sim/sim.h"
 
 /* ---- the judge's eyes ---- */
 
-static struct store *disk_of(struct sim *s, uint32_t node)
+/* The judge's looks are not the node's: they meet no faults (look_end). */
+static struct store *look_begin(struct sim *s, uint32_t node)
 {
+    if (s->nodes[node].disk != NULL) {
+        mem_store_observe(s->nodes[node].disk, true);
+    }
     return store_of(&s->nodes[node]);
+}
+
+static void look_end(struct sim *s, uint32_t node)
+{
+    if (s->nodes[node].disk != NULL) {
+        mem_store_observe(s->nodes[node].disk, false);
+    }
 }
 
 static int eye_log(void *ctx, uint32_t node, uint32_t group, raft_index index,
@@ -21,32 +33,37 @@ static int eye_log(void *ctx, uint32_t node, uint32_t group, raft_index index,
 static int eye_disk(void *ctx, uint32_t node, uint32_t group, raft_index index,
                     struct raft_meta *out)
 {
-    struct store *store = disk_of(ctx, node);
+    struct store *store = look_begin(ctx, node);
+    int rc = store->ops->log_meta(store, group, index, out);
 
-    return store->ops->log_meta(store, group, index, out);
+    look_end(ctx, node);
+    return rc;
 }
 
 static int eye_head(void *ctx, uint32_t node, uint32_t group, struct log_state *out)
 {
-    struct store *store = disk_of(ctx, node);
+    struct store *store = look_begin(ctx, node);
+    int rc = store->ops->log_load(store, group, out);
 
-    return store->ops->log_load(store, group, out);
+    look_end(ctx, node);
+    return rc;
 }
 
 static raft_index eye_checkpoint(void *ctx, uint32_t node, uint32_t group)
 {
-    struct store *store = disk_of(ctx, node);
+    struct store *store = look_begin(ctx, node);
     struct state_meta meta;
+    int rc = store->ops->state_load(store, group, &meta);
 
-    return store->ops->state_load(store, group, &meta) == 0 ? meta.applied.pos.index
-                                                            : 0;
+    look_end(ctx, node);
+    return rc == 0 ? meta.applied.pos.index : 0;
 }
 
 static bool eye_lost(void *ctx, uint32_t node)
 {
-    (void)ctx;
-    (void)node;
-    return false;
+    const struct sim *s = ctx;
+
+    return s->nodes[node].is_lost;
 }
 
 void watch_init(struct sim *s)

@@ -53,6 +53,7 @@ static void disk_start(struct sim_node *n, enum disk_lane lane)
 {
     struct sim *s = n->sim;
     struct disk_job *job = n->queue_head[lane];
+    uint64_t us;
 
     if (job == NULL || n->running[lane] != NULL || n->dying) {
         return;
@@ -69,14 +70,16 @@ static void disk_start(struct sim_node *n, enum disk_lane lane)
         s->counts.checkpoints += job->kind == DISK_CHECKPOINT;
         s->counts.snapshots += job->kind == DISK_INSTALL;
     }
-    heap_push(
-        s, (struct sim_event){
-               .at_us = s->now_us + s->swarm.disk_us_min +
-                        prng_below(&s->prng, 2 * (uint64_t)s->swarm.disk_us_mean + 1),
-               .kind = EV_DISK,
-               .node = n->id,
-               .life = n->life,
-               .arg = lane});
+    us = s->swarm.disk_us_min +
+         prng_below(&s->prng, 2 * (uint64_t)s->swarm.disk_us_mean + 1);
+    if (s->now_us < n->disk_slow_until_us) {
+        us *= s->swarm.f.slow_factor;
+    }
+    heap_push(s, (struct sim_event){.at_us = s->now_us + us,
+                                    .kind = EV_DISK,
+                                    .node = n->id,
+                                    .life = n->life,
+                                    .arg = lane});
 }
 
 static void env_disk_submit(struct env *e, struct disk_job *job)
@@ -264,6 +267,10 @@ void world_start_node(struct sim *s, uint32_t id)
     }
     if (rc != 0) {
         n->node = NULL;
+        if (faults_excuse_start(s, id, rc)) {
+            sim_note(s, id, text);
+            return;
+        }
         sim_fail(s, "node %u does not start: %s %s", id, kv_err_name(rc), text);
         return;
     }
@@ -305,6 +312,7 @@ void world_crash_node(struct sim *s, uint32_t id)
     n->paused_until_us = 0;
     n->doom_in = 0;
     n->doom_job = 0;
+    n->has_io_error = false;
     n->life++;
     s->counts.crashes++;
     watch_crash(s, id);
@@ -329,6 +337,11 @@ void world_turn_end(struct sim *s, uint32_t id)
     }
     if (n->halted) {
         s->counts.halts++;
+        sim_note(s, id, n->halt_why);
+        if (faults_excuse_halt(s, id, n->halt_code)) {
+            faults_node_died(s, id);
+            return;
+        }
         sim_fail(s, "node %u halted: %s", id, n->halt_why);
         world_crash_node(s, id);
         return;

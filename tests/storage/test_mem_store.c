@@ -117,6 +117,40 @@ static void a_full_disk_lets_only_urgent_writes_through(void **state)
     assert_int_equal(s->ops->log_write(s, w, 2), 0);
 }
 
+static void without_a_reserve_nothing_gets_through(void **state)
+{
+    struct fixture *f = *state;
+    struct mem_store *m = f->disk;
+    struct store *s = mem_store_base(m);
+    struct log_write w = {
+        .group = 1, .store_hard = true, .term = 9, .vote = 1, .urgent = true};
+    uint64_t met = mem_store_faults_met(m);
+
+    mem_store_full_to_the_brim(m);
+    assert_int_equal(s->ops->log_write(s, &w, 1), KV_ENOSPACE);
+    assert_int_equal(mem_store_faults_met(m), met + 1);
+    mem_store_full(m, false);
+    assert_int_equal(s->ops->log_write(s, &w, 1), 0);
+}
+
+static void a_misread_is_no_damage(void **state)
+{
+    struct fixture *f = *state;
+    struct mem_store *m = f->disk;
+    struct store *s = mem_store_base(m);
+    struct raft_meta meta;
+    int rc;
+
+    assert_int_equal(model_append(&f->model, 1, 2), 0);
+    rc = s->ops->log_meta(s, 1, 1, &meta);
+    assert_int_equal(rc, 0);
+    mem_store_misread(m, 2);
+    assert_int_equal(s->ops->log_meta(s, 1, 1, &meta), rc);
+    assert_int_equal(s->ops->log_meta(s, 1, 1, &meta), KV_EDAMAGED);
+    assert_int_equal(s->ops->log_meta(s, 1, 1, &meta), rc);
+    assert_true(mem_store_is_whole(m, 1));
+}
+
 static void flipped_bits_are_found_on_reading_and_scrubbing(void **state)
 {
     struct fixture *f = *state;
@@ -177,6 +211,9 @@ int main(int argc, char **argv)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_disk_lets_only_urgent_writes_through,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(without_a_reserve_nothing_gets_through, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_misread_is_no_damage, setup, teardown),
         cmocka_unit_test_setup_teardown(flipped_bits_are_found_on_reading_and_scrubbing,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_wiped_disk_is_a_new_directory, setup,
