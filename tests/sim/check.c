@@ -58,7 +58,8 @@ void check_history(struct sim *s)
     const struct linear_op **list = kv_mem_zalloc((s->ops_count + 1) * sizeof *list);
 
     KV_ASSERT(list != NULL);
-    for (uint32_t key = 0; key < s->swarm.keys && !sim_failed(s); key++) {
+    for (uint32_t key = 0; key <= s->swarm.keys + s->swarm.groups && !sim_failed(s);
+         key++) {
         const struct linear_op *bad = NULL;
         enum linear_verdict verdict;
         size_t count = 0;

@@ -5,7 +5,7 @@
  * new process on a new connection.
  */
 #include "raft/base/arena.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/workload.h"
 
 static void wake_at(struct sim *s, struct sim_client *c, uint64_t at_us)
 {
@@ -53,81 +53,21 @@ static void client_drop_conn(struct sim *s, struct sim_client *c, bool tell)
     c->in_len = 0;
 }
 
-static void client_end(struct sim *s, struct sim_client *c, enum linear_outcome outcome)
+/* The request is over: think, then ask again. */
+static void client_end(struct sim *s, struct sim_client *c)
 {
-    struct linear_op *op = &s->ops[c->op];
-
     KV_ASSERT(c->busy);
     c->busy = false;
-    op->outcome = outcome;
-    op->return_us = s->now_us;
-    s->counts.ops_ok += outcome == LINEAR_OK;
-    s->counts.ops_fail += outcome == LINEAR_FAIL;
-    s->counts.ops_unknown += outcome == LINEAR_UNKNOWN;
     if (!s->healed || s->now_us < s->end_us) {
         wake_at(s, c, s->now_us + think_us(s));
     }
 }
 
-static void key_bytes(uint32_t key, char *out, size_t size)
+/* It ended without an answer. */
+static void client_silence(struct sim *s, struct sim_client *c)
 {
-    KV_ASSERT(size >= 8);
-    memcpy(out, "key-000", 8);
-    out[4] = (char)('0' + key / 100 % 10);
-    out[5] = (char)('0' + key / 10 % 10);
-    out[6] = (char)('0' + key % 10);
-}
-
-/* Picks an operation, notes it in the history and encodes it. */
-static void client_choose(struct sim *s, struct sim_client *c, struct buf *b)
-{
-    char key[8];
-    uint8_t value[8], expected[8];
-    struct linear_op *op;
-    struct rpc_request q;
-    uint64_t dice = prng_below(&s->prng, 100);
-
-    if (s->ops_count == s->ops_cap) {
-        s->ops_cap = s->ops_cap == 0 ? 1024 : s->ops_cap * 2;
-        s->ops = kv_mem_realloc(s->ops, s->ops_cap * sizeof *s->ops);
-        KV_ASSERT(s->ops != NULL);
-    }
-    c->op = s->ops_count++;
-    op = &s->ops[c->op];
-    *op = (struct linear_op){.key = (uint32_t)prng_below(&s->prng, s->swarm.keys),
-                             .process = c->number,
-                             .outcome = LINEAR_UNKNOWN,
-                             .call_us = s->now_us,
-                             .value = ++s->next_value};
-    key_bytes(op->key, key, sizeof key);
-    kv_put_u64le(value, op->value);
-    if (dice < 45) {
-        op->kind = LINEAR_READ;
-        rpc_request_init(&q, RPC_KV_GET, ++c->msgid);
-    } else if (dice < 80) {
-        op->kind = LINEAR_WRITE;
-        rpc_request_init(&q, RPC_KV_PUT, ++c->msgid);
-        q.value = kv_bytes(value, 8);
-    } else if (dice < 94) {
-        /* Expect a recent value now and then, or nothing. */
-        op->kind = LINEAR_CAS;
-        op->expected = prng_below(&s->prng, 3) == 0
-                           ? 0
-                           : op->value - KV_MIN(op->value, prng_below(&s->prng, 12));
-        rpc_request_init(&q, RPC_KV_CAS, ++c->msgid);
-        q.has_expected = op->expected != 0;
-        kv_put_u64le(expected, op->expected);
-        q.expected = kv_bytes(expected, 8);
-        q.has_replacement = true;
-        q.replacement = kv_bytes(value, 8);
-    } else {
-        op->kind = LINEAR_DELETE;
-        rpc_request_init(&q, RPC_KV_DEL, ++c->msgid);
-    }
-    q.key = kv_bytes(key, 7);
-    s->cover.method[q.method]++;
-    rpc_request_encode(b, &q);
-    KV_ASSERT(b->error == 0);
+    workload_silence(s, c);
+    client_end(s, c);
 }
 
 static void client_begin(struct sim *s, struct sim_client *c)
@@ -153,7 +93,7 @@ static void client_begin(struct sim *s, struct sim_client *c)
         at++;
     }
     buf_init(&b, 1 << 20);
-    client_choose(s, c, &b);
+    workload_choose(s, c, &b);
     copy = kv_mem_zalloc(b.len);
     KV_ASSERT(copy != NULL);
     memcpy(copy, b.data, b.len);
@@ -173,43 +113,18 @@ static void client_begin(struct sim *s, struct sim_client *c)
 
 static void client_answer(struct sim *s, struct sim_client *c, struct kv_bytes message)
 {
-    static const enum rpc_method methods[] = {[LINEAR_READ] = RPC_KV_GET,
-                                              [LINEAR_WRITE] = RPC_KV_PUT,
-                                              [LINEAR_CAS] = RPC_KV_CAS,
-                                              [LINEAR_DELETE] = RPC_KV_DEL};
-    struct linear_op *op = &s->ops[c->op];
-    struct rpc_reply reply;
+    uint32_t msgid = 0;
 
-    if (rpc_reply_decode(&c->decoder, message, methods[op->kind], &reply) != 0) {
+    if (workload_answer(s, c, message, &msgid) != 0) {
         sim_fail(s, "node %u sent a reply that is none", c->node);
         return;
     }
-    if (!c->busy || reply.msgid != c->msgid) {
-        sim_fail(s, "node %u answered request %u, asked was %u", c->node, reply.msgid,
+    if (!c->busy || msgid != c->msgid) {
+        sim_fail(s, "node %u answered request %u, asked was %u", c->node, msgid,
                  c->busy ? c->msgid : 0);
         return;
     }
-    cover_error(s->cover.reply_error, reply.error);
-    if (reply.error != 0) {
-        bool sure = kv_err_outcome(reply.error) == KV_OUTCOME_NOT_DONE;
-
-        client_end(s, c, sure ? LINEAR_FAIL : LINEAR_UNKNOWN);
-        return;
-    }
-    op->group = reply.at.group;
-    op->rev = reply.rev;
-    op->term = reply.at.term;
-    op->node = reply.at.node;
-    op->condition = op->kind == LINEAR_CAS ? reply.swapped : reply.deleted;
-    if (op->kind == LINEAR_READ) {
-        if (reply.found && reply.value.len != 8) {
-            sim_fail(s, "a value of %zu bytes was read, none was written",
-                     reply.value.len);
-            return;
-        }
-        op->value = reply.found ? kv_get_u64le(reply.value.data) : 0;
-    }
-    client_end(s, c, LINEAR_OK);
+    client_end(s, c);
 }
 
 static void client_data(struct sim *s, struct sim_client *c, struct sim_event *ev)
@@ -251,7 +166,7 @@ void client_event(struct sim *s, struct sim_event *ev)
             client_begin(s, c);
         } else if (c->busy && s->now_us >= c->deadline_us) {
             client_drop_conn(s, c, true);
-            client_end(s, c, LINEAR_UNKNOWN);
+            client_silence(s, c);
         }
         break;
     case EV_CLIENT_DATA:
@@ -263,7 +178,7 @@ void client_event(struct sim *s, struct sim_event *ev)
         if (ev->id == c->conn) {
             client_drop_conn(s, c, false);
             if (c->busy) {
-                client_end(s, c, LINEAR_UNKNOWN);
+                client_silence(s, c);
             }
         }
         break;

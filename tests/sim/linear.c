@@ -49,6 +49,21 @@ static int entry_order(const void *a, const void *b)
     return x->number < y->number ? -1 : x->number > y->number;
 }
 
+/* A sum that does not fit is refused: then nothing happens. */
+static bool model_add(const struct linear_op *op, uint64_t *state)
+{
+    int64_t now = *state == 0 ? 0 : linear_number(*state), sum;
+
+    if (__builtin_add_overflow(now, (int64_t)op->expected, &sum)) {
+        return op->outcome != LINEAR_OK;
+    }
+    if (op->outcome == LINEAR_OK && op->value != linear_counter(sum)) {
+        return false;
+    }
+    *state = linear_counter(sum);
+    return true;
+}
+
 /* Would the register in `state` have answered so? Moves the state if it would. */
 static bool model_step(const struct linear_op *op, uint64_t *state)
 {
@@ -64,6 +79,9 @@ static bool model_step(const struct linear_op *op, uint64_t *state)
         if (sure && op->condition != (*state == op->expected)) {
             return false;
         }
+        if (sure && op->has_shown && op->shown != *state) {
+            return false;
+        }
         if (*state == op->expected) {
             *state = op->value;
         }
@@ -74,6 +92,8 @@ static bool model_step(const struct linear_op *op, uint64_t *state)
         }
         *state = 0;
         return true;
+    case LINEAR_ADD:
+        return model_add(op, state);
     }
     return false;
 }

@@ -21,7 +21,8 @@ enum linear_kind {
     LINEAR_READ,
     LINEAR_WRITE,
     LINEAR_CAS,
-    LINEAR_DELETE
+    LINEAR_DELETE,
+    LINEAR_ADD
 };
 
 enum linear_outcome {
@@ -30,15 +31,18 @@ enum linear_outcome {
     LINEAR_UNKNOWN, /* Reads: left out. Writes: may take effect from call on. */
 };
 
-/* Values are numbers that no two writes share; 0 stands for "no such key". */
+/* Values are numbers that no two writes share; 0 stands for "no such key". A key that
+ * is counted with holds linear_counter() of its number. */
 struct linear_op {
     uint32_t key;
     uint32_t process;
     enum linear_kind kind;
     enum linear_outcome outcome;
     bool condition;    /* CAS: it swapped; DELETE: there was a value. */
-    uint64_t expected; /* CAS */
-    uint64_t value;    /* WRITE, CAS: new one. READ: the one that was read. */
+    bool has_shown;    /* CAS that did not swap: the reply said what the value was. */
+    uint64_t expected; /* CAS; ADD: what is added, as int64_t. */
+    uint64_t value;    /* WRITE, CAS: new one. READ: the one that was read. ADD: sum. */
+    uint64_t shown;    /* has_shown */
     uint64_t call_us, return_us;
     uint64_t group, rev, term; /* From the reply's `at`, for messages. */
     uint32_t node;
@@ -49,6 +53,16 @@ enum linear_verdict {
     LINEAR_INVALID,
     LINEAR_TOO_HARD
 };
+
+/* The value that stands for a number of a counter; its own inverse but for the type. */
+static inline uint64_t linear_counter(int64_t number)
+{
+    return (uint64_t)number ^ 0x9e3779b97f4a7c15u;
+}
+static inline int64_t linear_number(uint64_t value)
+{
+    return (int64_t)(value ^ 0x9e3779b97f4a7c15u);
+}
 
 /* Checks the ops of one key, in any order.
  * steps_max   bound of the search; beyond it: LINEAR_TOO_HARD.

@@ -159,7 +159,15 @@ struct sim_client {
     uint64_t conn; /* 0: none. */
     uint32_t msgid;
     bool busy;
-    size_t op; /* In the history. */
+    /* The request under way (workload.c). */
+    enum rpc_method method;
+    int wants;       /* Error that it must get; 0: any outcome. */
+    bool in_history; /* op goes there when it ends. */
+    bool is_range;   /* Reads the keys [range_from, range_to) of a family; to
+                      * UINT32_MAX: all. */
+    uint32_t range_from, range_to;
+    struct linear_op op;
+    raft_index least[SIM_GROUPS_MAX]; /* What was committed when it was asked. */
     uint64_t deadline_us;
     struct scan scan;
     uint8_t *in;

@@ -16,6 +16,8 @@ enum {
 
 static bool apply(const struct linear_op *op, uint64_t *state)
 {
+    uint64_t sum;
+
     switch (op->kind) {
     case LINEAR_READ:
         return *state == op->value;
@@ -26,6 +28,9 @@ static bool apply(const struct linear_op *op, uint64_t *state)
         if (op->outcome == LINEAR_OK && op->condition != (*state == op->expected)) {
             return false;
         }
+        if (op->outcome == LINEAR_OK && op->has_shown && op->shown != *state) {
+            return false;
+        }
         *state = *state == op->expected ? op->value : *state;
         return true;
     case LINEAR_DELETE:
@@ -33,6 +38,14 @@ static bool apply(const struct linear_op *op, uint64_t *state)
             return false;
         }
         *state = 0;
+        return true;
+    case LINEAR_ADD: /* Sums of small numbers here. */
+        sum = linear_counter((*state == 0 ? 0 : linear_number(*state)) +
+                             (int64_t)op->expected);
+        if (op->outcome == LINEAR_OK && op->value != sum) {
+            return false;
+        }
+        *state = sum;
         return true;
     }
     return false;
@@ -93,9 +106,12 @@ static void agrees_with_trying_every_order(void **ctx)
     for (int round = 0; round < 20000; round++) {
         struct linear_op ops[OPS_MAX] = {{0}};
         size_t n = prng_between(&p, 1, OPS_MAX);
+        bool counts = prng_below(&p, 3) == 0;
         bool want;
 
         for (size_t i = 0; i < n; i++) {
+            static const enum linear_kind counting[] = {LINEAR_READ, LINEAR_DELETE,
+                                                        LINEAR_ADD, LINEAR_ADD};
             uint64_t call = prng_below(&p, 20);
 
             ops[i] = (struct linear_op){
@@ -109,6 +125,13 @@ static void agrees_with_trying_every_order(void **ctx)
                 .value = prng_below(&p, 3),
                 .call_us = call,
                 .return_us = call + prng_below(&p, 10)};
+            if (counts) {
+                ops[i].kind = counting[prng_below(&p, 4)];
+                ops[i].value = linear_counter((int64_t)ops[i].value);
+            } else if (ops[i].kind == LINEAR_CAS && !ops[i].condition) {
+                ops[i].has_shown = prng_below(&p, 2) == 0;
+                ops[i].shown = prng_below(&p, 3);
+            }
         }
         want = naive(ops, n, 0, 0);
         assert_int_equal(check(ops, n), want ? LINEAR_VALID : LINEAR_INVALID);
@@ -151,11 +174,39 @@ static void lets_an_unknown_write_happen_late_or_never(void **ctx)
     assert_int_equal(check(twice, KV_ARRAY_COUNT(twice)), LINEAR_INVALID);
 }
 
+static void refuses_a_sum_that_does_not_fit(void **ctx)
+{
+    const struct linear_op ops[] = {
+        {.kind = LINEAR_ADD,
+         .expected = INT64_MAX,
+         .value = linear_counter(INT64_MAX),
+         .call_us = 0,
+         .return_us = 10},
+        {.kind = LINEAR_ADD,
+         .expected = 1,
+         .outcome = LINEAR_UNKNOWN, /* It was refused: nothing happened. */
+         .call_us = 20},
+        {.kind = LINEAR_READ,
+         .value = linear_counter(INT64_MAX),
+         .call_us = 40,
+         .return_us = 50},
+    };
+    struct linear_op wrapped[2] = {ops[0], ops[1]};
+
+    (void)ctx;
+    wrapped[1].outcome = LINEAR_OK;
+    wrapped[1].value = linear_counter(INT64_MIN);
+    wrapped[1].return_us = 30;
+    assert_int_equal(check(ops, KV_ARRAY_COUNT(ops)), LINEAR_VALID);
+    assert_int_equal(check(wrapped, KV_ARRAY_COUNT(wrapped)), LINEAR_INVALID);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_a_stale_read),
         cmocka_unit_test(lets_an_unknown_write_happen_late_or_never),
+        cmocka_unit_test(refuses_a_sum_that_does_not_fit),
         cmocka_unit_test(agrees_with_trying_every_order),
     };
 
