@@ -1,5 +1,6 @@
 /* server/main.c - kvd: one node as a process. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -329,6 +330,18 @@ static int failpoints_begin(int argc, char **argv)
 #define failpoints_begin(argc, argv) (-1)
 #endif
 
+/* Whoever starts us with closed standard streams must not get a data file under their
+ * numbers, or log lines would be written into it. */
+static bool streams_hold(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    return fd >= 0 && close(fd) == 0;
+}
+
 int main(int argc, char **argv)
 {
     char error[CONFIG_ERROR_BYTES];
@@ -340,8 +353,8 @@ int main(int argc, char **argv)
         kv_mem_free(k);
         return status;
     }
-    if (k == NULL) {
-        complain("out of memory");
+    if (!streams_hold() || k == NULL) {
+        complain("out of memory, or /dev/null is missing");
         return UV_ENV_EXIT_BROKEN;
     }
     if (config_parse(argc, argv, &k->config, &action, error, sizeof error) != 0) {

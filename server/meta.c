@@ -164,6 +164,7 @@ static void forming_tell(struct node *n)
     size_t room = sizeof(n->waiting_for);
     const char *trouble = "";
     int used = snprintf(text, room, "to form the cluster:");
+    const int head = used;
     uint32_t i;
 
     for (i = 0; i < n->config.nodes_count; i++) {
@@ -180,9 +181,13 @@ static void forming_tell(struct node *n)
         }
     }
     if (used > 0 && (size_t)used < room) {
-        snprintf(text + used, room - (size_t)used, "; %s",
-                 trouble[0] != '\0' ? trouble
-                                    : "start them with the same --initial-cluster");
+        if (used == head) {
+            trouble = " storing who belongs to it"; /* Nobody is missing. */
+        } else if (trouble[0] == '\0') {
+            trouble = "start them with the same --initial-cluster";
+        }
+        snprintf(text + used, room - (size_t)used, "%s%s", used == head ? "" : "; ",
+                 trouble);
     }
 }
 

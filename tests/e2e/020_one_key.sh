@@ -1,7 +1,7 @@
 #!/bin/bash
 # tests/e2e/020_one_key.sh - three nodes; a key written through one is read through all.
 . "$(dirname "$0")/lib.sh"
-plan 27
+plan 28
 
 ok "three nodes start and every group gets a leader" up 3
 ok "a key is written" ctl put greeting hello
@@ -26,6 +26,8 @@ ok "a value of 400 kB comes from stdin" from_stdin
 same() { [ "$(ctl get big)" = "$(cat "$work/big")" ]; }
 ok "and comes back the same" same
 status_json() { ctl -o json status | "$python" -c 'import json,sys; json.load(sys.stdin)'; }
+closed_stdout() { ctl get counter >&-; }
+exits "a result that nobody gets is an I/O error" 7 closed_stdout
 ok "status -o json is JSON" status_json
 ring() { ctl ring greeting | grep -Eiq 'slot.*group|group.*slot'; }
 ok "ring KEY names slot and group" ring
