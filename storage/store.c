@@ -115,10 +115,10 @@ static void store_free(struct lmdb_store *ls)
         ballast_close(&ls->ballast);
     }
     if (ls->lock_fd >= 0) {
-        (void)close(ls->lock_fd); /* Last: the directory is free for others now. */
+        (void)close(ls->lock_fd);
     }
     if (ls->dir_fd >= 0) {
-        (void)close(ls->dir_fd);
+        (void)close(ls->dir_fd); /* Last: the directory is free for others now. */
     }
     kv_mem_free((void *)ls->generations);
     kv_mem_free((void *)ls->damaged);
@@ -210,7 +210,8 @@ static int dir_open(const struct opening *op)
     return 0;
 }
 
-/* Takes the lock that keeps every other process out. */
+/* Takes the lock that keeps every other process out: on the directory itself, because
+ * a file can be deleted and made again. LOCK only says who holds it. */
 static int lock_take(const struct opening *op)
 {
     struct lmdb_store *ls = op->ls;
@@ -221,7 +222,7 @@ static int lock_take(const struct opening *op)
         return open_failed(op, errno_error(), "cannot open %s/LOCK: %s", op->o->dir,
                            strerror(errno));
     }
-    if (flock(ls->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+    if (flock(ls->dir_fd, LOCK_EX | LOCK_NB) != 0) {
         ssize_t len = pread(ls->lock_fd, pid, sizeof pid - 1, 0);
 
         pid[len > 0 ? len : 0] = 0;
