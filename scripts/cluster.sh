@@ -54,15 +54,23 @@ client_port() { echo $((base + 10 * $1)); }
 peer_port() { echo $((base + 10 * $1 + 1)); }
 http_port() { echo $((base + 10 * $1 + 2)); }
 
-# Prints the pid of a node that runs, else fails.
+# Is this the pid of our kvd with node I's data? It may have been given to another
+# program since: look at what it runs.
+is_node() {
+  [[ $2 =~ ^[0-9]+$ ]] || return 1
+  { tr '\0' '\n' < "/proc/$2/cmdline"; } 2> /dev/null | grep -qxF -- "$dir/n$1/data" || return 1
+  ! grep -q '^State:[[:space:]]*Z' "/proc/$2/status" 2> /dev/null
+}
+
+# Prints the pid of a node that runs, else fails. kvd itself writes it into LOCK, in
+# case our file was deleted, or written by a second `up` at the same time.
 pid_of() {
-  local pid
-  pid=$(cat "$dir/n$1/pid" 2> /dev/null) || return 1
-  [[ $pid =~ ^[0-9]+$ ]] || return 1
-  # A pid may have been given to another program since: look at what it runs.
-  { tr '\0' '\n' < "/proc/$pid/cmdline"; } 2> /dev/null | grep -qxF -- "$dir/n$1/data" || return 1
-  grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2> /dev/null && return 1
-  echo "$pid"
+  local file pid
+  for file in "$dir/n$1/pid" "$dir/n$1/data/LOCK"; do
+    pid=$(cat "$file" 2> /dev/null)
+    is_node "$1" "$pid" && echo "$pid" && return
+  done
+  return 1
 }
 
 # Is something listening on a port?

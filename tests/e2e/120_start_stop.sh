@@ -1,7 +1,7 @@
 #!/bin/bash
 # tests/e2e/120_start_stop.sh - banner, refusals at start, clean shutdown.
 . "$(dirname "$0")/lib.sh"
-plan 15
+plan 18
 
 ok "three nodes start" up 3
 banner() { head -n 30 "$CLUSTER_DIR/n1/log" | grep -qF "$1"; }
@@ -34,13 +34,22 @@ kvd_fails "a taken port is named" "$(client_port 1): cannot listen" --id 1 --dat
   --initial-cluster "1=127.0.0.1:$(client_port 1):$((free + 1))"
 ok "node 2 comes back" up 3
 
+# A deleted or outdated pid file: the node is found nevertheless.
+rm -f "$CLUSTER_DIR/n1/pid"
+echo 1 > "$CLUSTER_DIR/n3/pid"
+ok "nodes whose pid file is lost count as running" up 3
+ok "and are stopped with the others" cluster down
+ended() { ! curl -sS --max-time 2 "http://127.0.0.1:$(http_port 1)/livez" && ! curl -sS --max-time 2 "http://127.0.0.1:$(http_port 3)/livez"; }
+ok "really" ended
+up 3 > /dev/null 2>&1
+
 # Closed standard streams: log lines must not go into what was opened in their place.
 "$BIN/kvd" --id 1 --data-dir "$work/closed" --initial-cluster "1=$alone" --listen "127.0.0.1:$free" \
   --peer "127.0.0.1:$((free + 1))" --http "127.0.0.1:$((free + 2))" <&- >&- 2>&- &
 closed=$!
 closed_put() { within 10 "$BIN/kvctl" --endpoints "127.0.0.1:$free" put closed streams; }
 ok "a node without standard streams serves" closed_put
-closed_fds() { [ "$(readlink /proc/$closed/fd/{0,1,2} | sort -u)" = /dev/null ]; }
+closed_fds() { [ "$(readlink "/proc/$closed/fd/"{0,1,2} | sort -u)" = /dev/null ]; }
 ok "and has /dev/null in their place" closed_fds
 kill $closed
 wait $closed
