@@ -61,6 +61,9 @@ int ballast_open(struct ballast *b, int dir_fd, uint64_t full_bytes)
         return errno == ENOSPC || errno == EDQUOT ? KV_ENOSPACE : KV_EIO;
     }
     b->held_bytes = (uint64_t)st.st_size;
+    if ((uint64_t)st.st_blocks * 512 < b->held_bytes) {
+        b->held_bytes = 0; /* A copy with holes: it holds nothing for sure. */
+    }
     if (b->held_bytes > full_bytes) {
         if (ftruncate(b->fd, (off_t)full_bytes) != 0) {
             ballast_close(b);

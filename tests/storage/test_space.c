@@ -320,6 +320,24 @@ static void the_reserve_is_given_up_in_parts_and_restored(void **state)
     assert_int_equal(ballast_bytes(f), SPACE_RESERVE_BYTES);
 }
 
+/* A copy of a directory may have a hole in place of the reserve: right in length, but no
+ * space. */
+static void a_hole_is_no_reserve(void **state)
+{
+    struct fixture *f = *state;
+    char path[2 * STORE_DIR_BYTES];
+    struct stat st;
+
+    f->s->ops->close(f->s);
+    snprintf(path, sizeof path, "%s/ballast", f->dir);
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(truncate(path, SPACE_RESERVE_BYTES), 0);
+    assert_int_equal(store_get(f, 0), 0);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, SPACE_RESERVE_BYTES);
+    assert_true(512 * st.st_blocks >= SPACE_RESERVE_BYTES);
+}
+
 static void snapshots_on_a_full_disk_say_so_and_leave_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -378,6 +396,7 @@ int main(int argc, char **argv)
                                         setup_disk, teardown),
         cmocka_unit_test_setup_teardown(the_reserve_is_given_up_in_parts_and_restored,
                                         setup_disk, teardown),
+        cmocka_unit_test_setup_teardown(a_hole_is_no_reserve, setup_quota, teardown),
         cmocka_unit_test_setup_teardown(
             snapshots_on_a_full_disk_say_so_and_leave_nothing, setup_disk, teardown),
     };
