@@ -320,7 +320,7 @@ static void the_reserve_is_given_up_in_parts_and_restored(void **state)
     assert_int_equal(ballast_bytes(f), SPACE_RESERVE_BYTES);
 }
 
-/* A copy of a directory may have a hole in place of the reserve: its length is right, but
+/* A copied directory may have a hole in place of the reserve: its length is right, but
  * there is no space. */
 static void a_hole_is_no_reserve(void **state)
 {
