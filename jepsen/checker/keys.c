@@ -1,7 +1,7 @@
 /* jepsen/checker/keys.c - the invocations of a history, sorted by key. */
 #include "jepsen/checker/keys.h"
 
-#include "jepsen/checker/map.h"
+#include "jepsen/checker/pairs.h"
 #include "raft/base/arena.h"
 #include "raft/base/err.h"
 
@@ -13,7 +13,7 @@ static bool is_wanted(const struct history_op *op, unsigned fs)
 
 /* Numbers the keys as they come; counts rows per key into begin[number + 1]. */
 static int keys_count(struct keys *k, const struct history *h, unsigned fs,
-                      struct map *numbers)
+                      struct pairs *numbers)
 {
     for (size_t i = 0; i < h->count; i++) {
         const struct history_op *op = &h->ops[i];
@@ -22,7 +22,7 @@ static int keys_count(struct keys *k, const struct history *h, unsigned fs,
         if (!is_wanted(op, fs)) {
             continue;
         }
-        number = map_at(numbers, op->key, 0, k->count);
+        number = pairs_at(numbers, op->key, 0, k->count);
         if (number == NULL) {
             return KV_ENOMEM;
         }
@@ -36,12 +36,12 @@ static int keys_count(struct keys *k, const struct history *h, unsigned fs,
 
 int keys_init(struct keys *k, const struct history *h, unsigned fs)
 {
-    struct map numbers;
+    struct pairs numbers;
     uint64_t *next = NULL;
     int rc = KV_ENOMEM;
 
     memset(k, 0, sizeof *k);
-    map_init(&numbers);
+    pairs_init(&numbers);
     k->keys = kv_mem_zalloc((h->count + 1) * sizeof *k->keys);
     k->begin = kv_mem_zalloc((h->count + 2) * sizeof *k->begin);
     k->rows = kv_mem_zalloc((h->count + 1) * sizeof *k->rows);
@@ -59,11 +59,11 @@ int keys_init(struct keys *k, const struct history *h, unsigned fs)
     }
     for (size_t i = 0; i < h->count; i++) {
         if (is_wanted(&h->ops[i], fs)) {
-            k->rows[next[map_find(&numbers, h->ops[i].key, 0)]++] = i;
+            k->rows[next[pairs_find(&numbers, h->ops[i].key, 0)]++] = i;
         }
     }
 out:
-    map_close(&numbers);
+    pairs_close(&numbers);
     kv_mem_free(next);
     if (rc != 0) {
         keys_close(k);

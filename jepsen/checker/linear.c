@@ -6,7 +6,7 @@
 
 #include "jepsen/checker/keys.h"
 #include "jepsen/checker/linear_shrink.h"
-#include "jepsen/checker/map.h"
+#include "jepsen/checker/pairs.h"
 #include "raft/base/arena.h"
 #include "raft/base/err.h"
 
@@ -17,14 +17,14 @@ struct problem {
     struct linear_op *ops;
     uint32_t *order;
     uint32_t count;
-    struct map values; /* Value -> small number, from 1. */
+    struct pairs values; /* Value -> small number, from 1. */
 };
 
 static void problem_close(struct problem *p)
 {
     kv_mem_free(p->ops);
     kv_mem_free(p->order);
-    map_close(&p->values);
+    pairs_close(&p->values);
 }
 
 /* The small number of a value; 0 for nil. Returns KV_ENOMEM. */
@@ -38,7 +38,7 @@ static int value_number(struct problem *p, const struct history *h,
         return 0;
     }
     number =
-        map_at(&p->values, (uint64_t)history_ints(h, v)[i], 0, p->values.count + 1);
+        pairs_at(&p->values, (uint64_t)history_ints(h, v)[i], 0, p->values.count + 1);
     if (number == NULL) {
         return KV_ENOMEM;
     }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "jepsen/checker/keys.h"
-#include "jepsen/checker/map.h"
+#include "jepsen/checker/pairs.h"
 #include "raft/base/arena.h"
 #include "raft/base/err.h"
 
@@ -40,7 +40,7 @@ struct cell {
 struct pool_cas {
     int64_t expected;
     uint64_t count;
-    uint64_t next; /* In the same pool; MAP_NONE: none. */
+    uint64_t next; /* In the same pool; PAIRS_NONE: none. */
 };
 
 /* Unknown operations that leave one value in one key. Who is accounted for is taken
@@ -48,7 +48,7 @@ struct pool_cas {
 struct pool {
     uint64_t first_row; /* Invocation of the first. */
     uint64_t writes;
-    uint64_t cas;  /* First of its pool_cas; MAP_NONE: none. */
+    uint64_t cas;  /* First of its pool_cas; PAIRS_NONE: none. */
     bool is_loose; /* One was taken where it could have been another: what is left may
                      * be either. */
 };
@@ -58,11 +58,11 @@ struct replay {
     struct verdict *v;
     struct item *items;
     size_t count;
-    struct map by_rev;   /* (group and key, rev) -> row of the write's completion. */
-    struct map all_rev;  /* (group, rev) -> row, writes of all keys. */
-    struct map cells_by; /* (group and key, 0) -> cell. */
+    struct pairs by_rev;   /* (group and key, rev) -> row of the write's completion. */
+    struct pairs all_rev;  /* (group, rev) -> row, writes of all keys. */
+    struct pairs cells_by; /* (group and key, 0) -> cell. */
     struct cell *cells;
-    struct map pools_by; /* (key, value) -> pool. */
+    struct pairs pools_by; /* (key, value) -> pool. */
     struct pool *pools;
     struct pool_cas *cas; /* [cas_count] of all pools. */
     uint64_t cas_count;
@@ -170,10 +170,10 @@ static int real_time(struct replay *r)
 {
     struct floor_list *lists = NULL;
     size_t count = 0;
-    struct map groups;
+    struct pairs groups;
     int rc = 0;
 
-    map_init(&groups);
+    pairs_init(&groups);
     for (size_t i = 0; i < r->h->count && rc == 0; i++) {
         const struct history_op *op = &r->h->ops[i];
         const struct floor *before;
@@ -182,7 +182,7 @@ static int real_time(struct replay *r)
         if (!has_position(op)) {
             continue;
         }
-        at = map_at(&groups, op->group, 0, count);
+        at = pairs_at(&groups, op->group, 0, count);
         rc = at == NULL ? KV_ENOMEM : 0;
         if (rc == 0 && *at == count) {
             struct floor_list *bigger =
@@ -212,7 +212,7 @@ static int real_time(struct replay *r)
         kv_mem_free(lists[i].all);
     }
     kv_mem_free(lists);
-    map_close(&groups);
+    pairs_close(&groups);
     return rc;
 }
 
@@ -250,7 +250,7 @@ static bool is_register(const struct history *h, const struct history_op *end)
 /* Takes in a write that was answered. */
 static int collect_write(struct replay *r, const struct history_op *op)
 {
-    uint64_t *at = map_at(&r->all_rev, op->group, op->rev, op->index);
+    uint64_t *at = pairs_at(&r->all_rev, op->group, op->rev, op->index);
 
     if (at == NULL) {
         return KV_ENOMEM;
@@ -270,7 +270,7 @@ static int collect_write(struct replay *r, const struct history_op *op)
         .row = op->index,
         .kind = op->f == HISTORY_CAS ? ITEM_CAS : ITEM_WRITE,
     };
-    return map_put(&r->by_rev, place(op->group, op->key), op->rev, op->index);
+    return pairs_put(&r->by_rev, place(op->group, op->key), op->rev, op->index);
 }
 
 static int collect_unknown(struct replay *r, const struct history_op *call)
@@ -283,7 +283,7 @@ static int collect_unknown(struct replay *r, const struct history_op *call)
     if (!is_cas && (call->f != HISTORY_WRITE || call->value.kind != HISTORY_INT)) {
         return 0;
     }
-    at = map_at(&r->pools_by, call->key, (uint64_t)ints[is_cas], r->pools_by.count);
+    at = pairs_at(&r->pools_by, call->key, (uint64_t)ints[is_cas], r->pools_by.count);
     if (at == NULL) {
         return KV_ENOMEM;
     }
@@ -295,7 +295,7 @@ static int collect_unknown(struct replay *r, const struct history_op *call)
         pool->writes++;
         return 0;
     }
-    for (uint64_t i = pool->cas; i != MAP_NONE; i = r->cas[i].next) {
+    for (uint64_t i = pool->cas; i != PAIRS_NONE; i = r->cas[i].next) {
         if (r->cas[i].expected == ints[0]) {
             r->cas[i].count++;
             return 0;
@@ -310,7 +310,7 @@ static int collect_unknown(struct replay *r, const struct history_op *call)
 static struct pool_cas *pool_cas(struct replay *r, const struct pool *pool,
                                  const int64_t *expected)
 {
-    for (uint64_t i = pool->cas; i != MAP_NONE; i = r->cas[i].next) {
+    for (uint64_t i = pool->cas; i != PAIRS_NONE; i = r->cas[i].next) {
         if (r->cas[i].count > 0 &&
             (expected == NULL || r->cas[i].expected == *expected)) {
             return &r->cas[i];
@@ -322,9 +322,9 @@ static struct pool_cas *pool_cas(struct replay *r, const struct pool *pool,
 static struct pool *pool_find(struct replay *r, uint32_t key, int64_t value,
                               uint64_t row)
 {
-    uint64_t at = map_find(&r->pools_by, key, (uint64_t)value);
+    uint64_t at = pairs_find(&r->pools_by, key, (uint64_t)value);
 
-    return at == MAP_NONE || r->pools[at].first_row > row ? NULL : &r->pools[at];
+    return at == PAIRS_NONE || r->pools[at].first_row > row ? NULL : &r->pools[at];
 }
 
 /* Takes whatever is left. */
@@ -364,7 +364,7 @@ static bool pool_take(struct replay *r, const struct cell *cell, uint32_t key,
     if (pool->writes > 0 || pool->is_loose) {
         return pool_take_any(r, pool);
     }
-    for (uint64_t i = pool->cas; i != MAP_NONE; i = r->cas[i].next) {
+    for (uint64_t i = pool->cas; i != PAIRS_NONE; i = r->cas[i].next) {
         struct pool *before = pool_find(r, key, r->cas[i].expected, row);
 
         if (r->cas[i].count > 0 && before != NULL && before != pool &&
@@ -396,7 +396,7 @@ static int collect_read(struct replay *r, const struct history_op *op)
     if (op->rev == 0 || op->value.kind == HISTORY_NIL) {
         return 0;
     }
-    at = map_at(&r->by_rev, place(op->group, op->key), op->rev, op->index);
+    at = pairs_at(&r->by_rev, place(op->group, op->key), op->rev, op->index);
     if (at == NULL) {
         return KV_ENOMEM;
     }
@@ -526,7 +526,7 @@ static int replay_items(struct replay *r)
         const struct item *item = &r->items[i];
         const struct history_op *op = &r->h->ops[item->row];
         uint64_t *at =
-            map_at(&r->cells_by, place(item->group, item->key), 0, r->cells_by.count);
+            pairs_at(&r->cells_by, place(item->group, item->key), 0, r->cells_by.count);
         struct cell *cell;
         int64_t value;
 
@@ -565,10 +565,10 @@ static int replay_init(struct replay *r, const struct history *h)
     size_t rows = h->count + 1;
 
     r->h = h;
-    map_init(&r->by_rev);
-    map_init(&r->all_rev);
-    map_init(&r->cells_by);
-    map_init(&r->pools_by);
+    pairs_init(&r->by_rev);
+    pairs_init(&r->all_rev);
+    pairs_init(&r->cells_by);
+    pairs_init(&r->pools_by);
     r->items = kv_mem_zalloc(2 * rows * sizeof *r->items);
     r->cells = kv_mem_zalloc(rows * sizeof *r->cells);
     r->pools = kv_mem_zalloc(rows * sizeof *r->pools);
@@ -579,17 +579,17 @@ static int replay_init(struct replay *r, const struct history *h)
     for (size_t i = 0; i < rows; i++) {
         r->cells[i].is_nil = true;
         r->pools[i].first_row = HISTORY_NO_MATE;
-        r->pools[i].cas = MAP_NONE;
+        r->pools[i].cas = PAIRS_NONE;
     }
     return 0;
 }
 
 static void replay_close(struct replay *r)
 {
-    map_close(&r->by_rev);
-    map_close(&r->all_rev);
-    map_close(&r->cells_by);
-    map_close(&r->pools_by);
+    pairs_close(&r->by_rev);
+    pairs_close(&r->all_rev);
+    pairs_close(&r->cells_by);
+    pairs_close(&r->pools_by);
     kv_mem_free(r->items);
     kv_mem_free(r->cells);
     kv_mem_free(r->pools);

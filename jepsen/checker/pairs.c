@@ -1,5 +1,5 @@
-/* jepsen/checker/map.c - pairs of integers to one integer, for millions of them. */
-#include "jepsen/checker/map.h"
+/* jepsen/checker/pairs.c - pairs of integers to one integer, for millions of them. */
+#include "jepsen/checker/pairs.h"
 
 #include <string.h>
 
@@ -10,12 +10,12 @@ enum {
     MAP_CAP_FIRST = 64,
 };
 
-void map_init(struct map *m)
+void pairs_init(struct pairs *m)
 {
     memset(m, 0, sizeof *m);
 }
 
-void map_close(struct map *m)
+void pairs_close(struct pairs *m)
 {
     kv_mem_free(m->slots);
     memset(m, 0, sizeof *m);
@@ -32,20 +32,20 @@ static size_t mix(uint64_t a, uint64_t b)
 }
 
 /* The slot of the pair, or the empty one where it belongs. Needs cap > 0. */
-static struct map_slot *slot_of(const struct map *m, uint64_t a, uint64_t b)
+static struct pairs_slot *slot_of(const struct pairs *m, uint64_t a, uint64_t b)
 {
     size_t i = mix(a, b) & (m->cap - 1);
 
-    while (m->slots[i].value != MAP_NONE &&
+    while (m->slots[i].value != PAIRS_NONE &&
            (m->slots[i].a != a || m->slots[i].b != b)) {
         i = (i + 1) & (m->cap - 1);
     }
     return &m->slots[i];
 }
 
-static int grow(struct map *m)
+static int grow(struct pairs *m)
 {
-    struct map bigger = {.cap = m->cap == 0 ? MAP_CAP_FIRST : m->cap * 2};
+    struct pairs bigger = {.cap = m->cap == 0 ? MAP_CAP_FIRST : m->cap * 2};
 
     if (bigger.cap > SIZE_MAX / sizeof *bigger.slots) {
         return KV_ENOMEM;
@@ -54,42 +54,42 @@ static int grow(struct map *m)
     if (bigger.slots == NULL) {
         return KV_ENOMEM;
     }
-    memset(bigger.slots, 0xff, bigger.cap * sizeof *bigger.slots); /* MAP_NONE */
+    memset(bigger.slots, 0xff, bigger.cap * sizeof *bigger.slots); /* PAIRS_NONE */
     for (size_t i = 0; i < m->cap; i++) {
-        if (m->slots[i].value != MAP_NONE) {
+        if (m->slots[i].value != PAIRS_NONE) {
             *slot_of(&bigger, m->slots[i].a, m->slots[i].b) = m->slots[i];
         }
     }
     bigger.count = m->count;
-    map_close(m);
+    pairs_close(m);
     *m = bigger;
     return 0;
 }
 
-uint64_t map_find(const struct map *m, uint64_t a, uint64_t b)
+uint64_t pairs_find(const struct pairs *m, uint64_t a, uint64_t b)
 {
-    return m->cap == 0 ? MAP_NONE : slot_of(m, a, b)->value;
+    return m->cap == 0 ? PAIRS_NONE : slot_of(m, a, b)->value;
 }
 
-uint64_t *map_at(struct map *m, uint64_t a, uint64_t b, uint64_t value)
+uint64_t *pairs_at(struct pairs *m, uint64_t a, uint64_t b, uint64_t value)
 {
-    struct map_slot *slot;
+    struct pairs_slot *slot;
 
-    KV_ASSERT(value != MAP_NONE);
+    KV_ASSERT(value != PAIRS_NONE);
     if (m->count * 2 >= m->cap && grow(m) != 0) {
         return NULL;
     }
     slot = slot_of(m, a, b);
-    if (slot->value == MAP_NONE) {
-        *slot = (struct map_slot){a, b, value};
+    if (slot->value == PAIRS_NONE) {
+        *slot = (struct pairs_slot){a, b, value};
         m->count++;
     }
     return &slot->value;
 }
 
-int map_put(struct map *m, uint64_t a, uint64_t b, uint64_t value)
+int pairs_put(struct pairs *m, uint64_t a, uint64_t b, uint64_t value)
 {
-    uint64_t *at = map_at(m, a, b, value);
+    uint64_t *at = pairs_at(m, a, b, value);
 
     if (at == NULL) {
         return KV_ENOMEM;
