@@ -1,0 +1,183 @@
+/* jepsen/judge.c - what a run has to show, and who judges what its clients saw. */
+#include "jepsen/judge.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    JUDGE_LINE_BYTES = 512
+};
+
+static void anomaly(struct verdict *v, const char *kind, const char *format, ...)
+    KV_PRINTF(3, 4);
+static void anomaly(struct verdict *v, const char *kind, const char *format, ...)
+{
+    struct verdict_anomaly a = {.key = 0};
+    va_list args;
+
+    snprintf(a.kind, sizeof a.kind, "%s", kind);
+    va_start(args, format);
+    vsnprintf(a.text, sizeof a.text, format, args);
+    va_end(args);
+    verdict_add(v, &a);
+}
+
+/* ---- what makes a run worth believing ---- */
+
+static void judge_rate(struct run *r)
+{
+    struct verdict *v = run_verdict(r, "rate");
+
+    verdict_fact(v, "ops_per_s", r->clean_rate);
+    if (r->o->clean_s > 0 && r->clean_rate < r->o->rate_min) {
+        verdict_doubt(v, "%.0f operations per second before the first fault, %u needed",
+                      r->clean_rate, r->o->rate_min);
+    }
+}
+
+static void judge_stats(struct run *r)
+{
+    struct verdict *v = run_verdict(r, "stats");
+    const struct workload *w = r->workload;
+
+    verdict_fact(v, "ok", (double)r->count.ok);
+    verdict_fact(v, "fail", (double)r->count.fail);
+    verdict_fact(v, "info", (double)r->count.info);
+    for (uint32_t i = 0; i < w->fs_count; i++) {
+        verdict_fact(v, history_f_name(w->fs[i]), (double)r->ok_by_f[w->fs[i]]);
+        if (r->ok_by_f[w->fs[i]] == 0) {
+            verdict_doubt(v, "no %s ever succeeded", history_f_name(w->fs[i]));
+        }
+    }
+    if (r->bad[0] != '\0') {
+        anomaly(v, "nonsense", "%s", r->bad);
+    }
+}
+
+static void judge_nemesis(struct run *r)
+{
+    struct verdict *v = run_verdict(r, "nemesis");
+    const struct nemesis_summary *s = &r->nemesis;
+    bool wanted = strcmp(r->o->nemesis, "none") != 0;
+
+    verdict_fact(v, "begun", s->begun);
+    verdict_fact(v, "effective", s->effective);
+    verdict_fact(v, "without_effect", s->failed);
+    if (wanted && (s->begun == 0 || s->effective == 0)) {
+        verdict_doubt(v, "no fault had an effect that its probe saw");
+    } else if (s->kinds_unproven > 0) {
+        verdict_doubt(v, "%u of %u kinds of faults never had an effect",
+                      s->kinds_unproven, s->kinds);
+    }
+}
+
+/* ---- nodes ---- */
+
+static void judge_nodes(struct run *r)
+{
+    struct verdict *v = run_verdict(r, "nodes");
+
+    if (!r->healed) {
+        anomaly(v, "not-healed", "the cluster is not ready after all was healed: %s",
+                r->heal_why);
+    }
+    for (uint32_t i = 0; i < r->o->nodes; i++) {
+        const struct cluster_node_info *n = &r->nodes[i];
+
+        verdict_fact(v, "starts", n->starts);
+        if (n->deaths > 0 && (r->damaged & CLUSTER_BIT(i + 1)) == 0) {
+            anomaly(v, "died",
+                    "node %u ended %u times although nobody asked, see its log", i + 1,
+                    n->deaths);
+        }
+        if ((r->stops_late & CLUSTER_BIT(i + 1)) != 0) {
+            anomaly(v, "no-end", "node %u did not end in time when SIGTERM asked it to",
+                    i + 1);
+        }
+    }
+    if ((r->final_failed & ~r->damaged) != 0) {
+        for (uint32_t i = 1; i <= r->o->nodes; i++) {
+            if ((r->final_failed & ~r->damaged & CLUSTER_BIT(i)) != 0) {
+                anomaly(v, "no-final-read",
+                        "a final read through node %u never succeeded, long after all "
+                        "was healed",
+                        i);
+            }
+        }
+    }
+}
+
+void judge_log(const char *path, uint32_t node, struct verdict *v)
+{
+    static const char *const patterns[] = {
+        "assertion failed", "Sanitizer", "runtime error", "panic", "segmentation fault",
+    };
+    char line[JUDGE_LINE_BYTES];
+    FILE *f = fopen(path, "re");
+
+    if (f == NULL) {
+        verdict_doubt(v, "node %u has no log", node);
+        return;
+    }
+    while (fgets(line, sizeof line, f) != NULL) {
+        for (size_t i = 0; i < KV_ARRAY_COUNT(patterns); i++) {
+            if (strcasestr(line, patterns[i]) != NULL) {
+                line[strcspn(line, "\n")] = '\0';
+                anomaly(v, "log", "node %u: %.400s", node, line);
+                break;
+            }
+        }
+    }
+    fclose(f);
+}
+
+static void judge_logs(struct run *r)
+{
+    struct verdict *v = run_verdict(r, "logs");
+
+    for (uint32_t i = 0; i < r->o->nodes; i++) {
+        if ((r->damaged & CLUSTER_BIT(i + 1)) == 0) {
+            judge_log(r->nodes[i].log_path, i + 1, v);
+        }
+    }
+}
+
+/* ---- what clients saw ---- */
+
+static void check_run(struct run *r, enum workload_check check)
+{
+    static const char *const names[] = {
+        [WORKLOAD_CHECK_LINEAR] = "linear", [WORKLOAD_CHECK_REPLAY] = "replay",
+        [WORKLOAD_CHECK_SET] = "set",       [WORKLOAD_CHECK_COUNTER] = "counter",
+        [WORKLOAD_CHECK_APPEND] = "append", [WORKLOAD_CHECK_IDS] = "ids",
+    };
+    struct verdict *v = run_verdict(r, names[check]);
+
+    verdict_doubt(v, "this checker is not there yet");
+}
+
+/* ---- all ---- */
+
+void judge_history(struct run *r)
+{
+    for (const enum workload_check *c = r->workload->checks; *c != WORKLOAD_CHECK_END;
+         c++) {
+        check_run(r, *c);
+    }
+    r->valid = VERDICT_VALID;
+    for (uint32_t i = 0; i < r->verdicts_count; i++) {
+        r->valid = verdict_worse(r->valid, r->verdicts[i].valid);
+    }
+}
+
+void judge_run(struct run *r)
+{
+    judge_rate(r);
+    judge_stats(r);
+    judge_nemesis(r);
+    judge_nodes(r);
+    judge_logs(r);
+    judge_history(r);
+}

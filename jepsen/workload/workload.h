@@ -1,0 +1,170 @@
+/* jepsen/workload/workload.h - what clients do in a run: the registry of workloads.
+ *
+ * A workload says which operation a worker begins next, which requests carry it out,
+ * and what their answers mean. It knows neither time nor nodes nor files: worker.c
+ * sends, keeps time, sorts outcomes and writes the history. So a new workload is one
+ * file and one line in workload.c.
+ *
+ * Outcomes are sorted in one place: an answer with an error never comes here. Certainly
+ * not done ends the operation as fail, unknown as info. So an operation of several
+ * requests must change something only by its last one.
+ *
+ * Keys are numbers that count up: each of `keys` lanes works on a key until it has had
+ * its share of operations, then on a fresh one, so that checking a key stays cheap.
+ *
+ * Needs:    jepsen/history.h, client/kv.h, raft/base/prng.h.
+ * Used by:  jepsen/worker.c, run.c, judge.c.
+ * Threads:  one.
+ * Source:   jepsen.independent's concurrent-generator; reliability.md 2.1, 2.3.
+ */
+#ifndef KV_JEPSEN_WORKLOAD_WORKLOAD_H
+#define KV_JEPSEN_WORKLOAD_WORKLOAD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/kv.h"
+#include "jepsen/history.h"
+#include "raft/base/prng.h"
+
+enum {
+    WORKLOAD_KEY_BYTES = 64,
+    WORKLOAD_LANES_MAX = 64,
+    WORKLOAD_CHECKERS_MAX = 8,
+    WORKLOAD_ROOM = 64, /* Bytes left behind a text, for one more element. */
+};
+
+/* What checkers a workload wants; judge.c knows how to call them. */
+enum workload_check {
+    WORKLOAD_CHECK_END = 0,
+    WORKLOAD_CHECK_LINEAR,  /* Register per key, against every order in time. */
+    WORKLOAD_CHECK_REPLAY,  /* Every reply in the order of its position. */
+    WORKLOAD_CHECK_SET,     /* set-full, stale reads are errors. */
+    WORKLOAD_CHECK_COUNTER, /* Reads within what was added. */
+    WORKLOAD_CHECK_APPEND,  /* Cycles of list-append. */
+    WORKLOAD_CHECK_IDS,     /* No id twice. */
+};
+
+/* One operation under way. The runner makes it zero but for worker and prng; next()
+ * fills f, key and the value asked; result() may replace the value by the one that was
+ * answered. */
+struct work {
+    uint32_t worker;   /* 0..workers-1 */
+    struct prng *prng; /* The run's. */
+    enum history_f f;  /* What is done. */
+    uint32_t key;      /* To what. */
+    uint32_t stage;    /* Requests already answered. */
+    enum history_kind kind;
+    int64_t *ints; /* The value; workload_push(). Owned by the runner. */
+    uint32_t ints_count, ints_cap;
+    int64_t extra;                 /* The workload's own: an element, a delta. */
+    char name[WORKLOAD_KEY_BYTES]; /* Key of the request. */
+    char end[WORKLOAD_KEY_BYTES];  /* End of a range. */
+    char *text;                    /* Value bytes; workload_text(). Owned as ints. */
+    size_t text_len, text_cap;     /* bytes */
+    char *expected;                /* cas: what must be there; workload_expect(). */
+    size_t expected_len, expected_cap; /* bytes */
+    bool failed;                       /* No memory; the run ends as a harness error. */
+};
+
+enum work_step {
+    WORK_OK,   /* Done; the value is the answer. */
+    WORK_FAIL, /* Certainly not done: a cas that did not match. */
+    WORK_MORE, /* Another request: request() is asked again, stage counted up. */
+    WORK_BAD,  /* The answer makes no sense: a judge must see it (invalid). */
+};
+
+/* How a run is shaped for its workload. */
+struct workload_setup {
+    uint32_t keys;    /* Lanes, 1..WORKLOAD_LANES_MAX. */
+    uint32_t workers; /* >= keys */
+    uint32_t nodes;
+    uint32_t ops_per_key; /* About; then a fresh key. */
+};
+
+struct workload_state;
+
+struct workload {
+    const char *name; /* --workload NAME */
+    const char *what; /* One line for `list`. */
+    enum workload_check checks[WORKLOAD_CHECKERS_MAX];
+    enum history_f fs[4]; /* Operations that must succeed at least once... */
+    uint32_t fs_count;
+
+    /* Chooses the next operation of w->worker. */
+    void (*next)(struct workload_state *s, struct work *w);
+    /* The request of w->stage; it may point into *w. */
+    struct kv_request (*request)(struct workload_state *s, struct work *w);
+    /* Takes an answer without error. */
+    enum work_step (*result)(struct workload_state *s, struct work *w,
+                             const struct kv_result *r);
+    /* The at-th final read, done through every node when all is healed; false when
+     * there are no more. NULL: no final reads. */
+    bool (*last)(struct workload_state *s, uint32_t at, struct work *w);
+};
+
+/* ---- registry ---- */
+
+/* The at-th workload; NULL behind the last. */
+const struct workload *workload_at(uint32_t at);
+
+/* Finds a workload by name; NULL when there is none. */
+const struct workload *workload_find(const char *name);
+
+/* ---- state: lanes and keys ---- */
+
+/* A lane: the key it works on now. */
+struct workload_lane {
+    uint32_t key;
+    uint32_t ops;     /* Begun on this key. */
+    uint32_t ops_max; /* Then a fresh key: ops_per_key +- 10 %. */
+    int64_t counter;  /* The workload's own, reset with the key: the next element. */
+};
+
+struct workload_state {
+    struct workload_setup setup;
+    struct workload_lane lanes[WORKLOAD_LANES_MAX];
+    uint32_t keys_count; /* Keys ever used are 0..keys_count-1. */
+};
+
+/* Puts each lane onto a key of its own. */
+void workload_state_init(struct workload_state *s, const struct workload_setup *setup,
+                         struct prng *prng);
+
+/* The lane of a worker, moved on to a fresh key where its share is used up; counts one
+ * operation. */
+struct workload_lane *workload_lane(struct workload_state *s, struct work *w);
+
+/* True for half of a lane's workers: they only read, so that reads go on while every
+ * writer waits for an unknown outcome. */
+bool workload_is_reader(const struct workload_state *s, uint32_t worker);
+
+/* The node that a worker talks to, 1..nodes: each lane has readers and writers on
+ * every node where there are enough workers. */
+uint32_t workload_node(const struct workload_setup *setup, uint32_t worker);
+
+/* ---- values ---- */
+
+/* Appends to the value; sets w->failed without memory. */
+void workload_push(struct work *w, int64_t v);
+
+/* Sets value or expected bytes (copied), with WORKLOAD_ROOM bytes left behind them;
+ * sets w->failed without memory. */
+void workload_text(struct work *w, const void *data, size_t len);
+void workload_expect(struct work *w, const void *data, size_t len);
+
+/* Reads a whole decimal int64. False when the bytes are none. */
+bool workload_number(struct kv_view v, int64_t *out);
+
+/* Gives the memory of a work back. */
+void workload_work_close(struct work *w);
+
+/* ---- the workloads, one per file ---- */
+
+extern const struct workload workload_register;
+extern const struct workload workload_set;
+extern const struct workload workload_counter;
+extern const struct workload workload_append;
+extern const struct workload workload_ids;
+
+#endif
