@@ -120,7 +120,8 @@ STORAGE_SRC := $(wildcard storage/*.c)
 SERVER_SRC  := $(filter-out server/main.c,$(wildcard server/*.c))
 KVCTL_SRC   := $(wildcard client/kvctl*.c)
 CLIENT_SRC  := $(filter-out $(KVCTL_SRC),$(wildcard client/*.c))
-JEPSEN_SRC  := $(filter-out jepsen/main.c,$(wildcard jepsen/*.c jepsen/*/*.c))
+JEPSEN_SRC  := $(filter-out jepsen/main.c jepsen/layer/%,$(wildcard jepsen/*.c jepsen/*/*.c))
+LAYER_SRC   := $(wildcard jepsen/layer/*.c)
 TESTLIB_SRC := $(wildcard tests/lib/*.c)
 SIM_SRC     := $(filter-out tests/sim/main.c tests/sim/test_%,$(wildcard tests/sim/*.c))
 LOAD_SRC    := $(wildcard tests/bench/load*.c)
@@ -138,6 +139,7 @@ LIBSERVER  := $(O)/libserver.a
 LIBSIM     := $(O)/libsim.a
 LIBTEST    := $(O)/libtest.a
 LIBJEPSEN  := $(O)/libjepsen.a
+LIBLAYER   := $(O)/libkvlayer.so
 LIBCLIENT  := $(O)/libclient.a
 LIBKV      := $(O)/libkv.a
 LIBKV_SO   := $(O)/libkv.so
@@ -150,7 +152,8 @@ PROGRAMS := $(if $(wildcard server/main.c),$(O)/kvd) \
   $(if $(wildcard client/kvctl.c client/kvctl_main.c),$(O)/kvctl) \
   $(if $(wildcard tests/sim/main.c),$(O)/kvsim) \
   $(if $(wildcard jepsen/main.c),$(O)/kvjepsen) \
-  $(if $(LOAD_SRC),$(O)/kvload) $(if $(PRESS_SRC),$(O)/kvpress)
+  $(if $(LOAD_SRC),$(O)/kvload) $(if $(PRESS_SRC),$(O)/kvpress) \
+  $(if $(LAYER_SRC),$(LIBLAYER))
 LIBRARIES := $(LIBBASE) $(LIBRAFT) $(LIBRPC) $(LIBSTORAGE) $(LIBSERVER) \
   $(if $(CLIENT_SRC),$(LIBCLIENT) $(LIBKV) $(LIBKV_SO)) $(if $(JEPSEN_SRC),$(LIBJEPSEN))
 
@@ -260,6 +263,14 @@ $(O)/kvsim: $(call obj,$(wildcard tests/sim/main.c)) $(LIBSIM) $(LIBTEST) $(HOUS
 $(O)/kvjepsen: $(call obj,$(wildcard jepsen/main.c)) $(LIBJEPSEN) $(LIBCLIENT)
 	$(call link,$(JEPSEN_LIBS))
 
+# The disk layer of jepsen is loaded before kvd; it links nothing of ours, and no
+# sanitizer: the one in kvd is enough.
+$(LIBLAYER): $(LAYER_SRC) $(wildcard jepsen/layer/*.h)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(WARN) -O2 -g -fPIC -fvisibility=hidden -shared -o $@ \
+	  $(LAYER_SRC) -ldl -lpthread
+
 # ---- tests: tests/<folder>/test_*.c, linked with what that folder may know ------
 
 TEST_SRC := $(wildcard tests/*/test_*.c tests/*/*/test_*.c)
@@ -276,6 +287,8 @@ TEST_DEPS_client  := $(LIBTEST) $(LIBCLIENT) $(HOUSE)
 TEST_LIBS_client  := $(HOUSE_LIBS) $(LIBS_jansson) -lm
 TEST_DEPS_jepsen  := $(LIBTEST) $(LIBJEPSEN) $(LIBCLIENT) $(HOUSE)
 TEST_LIBS_jepsen  := $(HOUSE_LIBS) $(JEPSEN_LIBS)
+# Tests of jepsen run real nodes.
+$(filter $(O)/tests/jepsen/%,$(TEST_BIN)): | $(O)/kvd $(LIBLAYER)
 TEST_DEPS_other   := $(LIBSIM) $(LIBTEST) $(HOUSE)
 TEST_LIBS_other   := $(HOUSE_LIBS) $(LIBS_jansson)
 
