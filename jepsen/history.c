@@ -302,3 +302,27 @@ const char *history_f_name(enum history_f f)
     KV_ASSERT((unsigned)f < KV_ARRAY_COUNT(names));
     return names[f];
 }
+
+static const char *const workload_names[] = {"register", "set",    "counter",
+                                             "append",   "unique", "bank"};
+_Static_assert(KV_ARRAY_COUNT(workload_names) == HISTORY_WORKLOADS, "a name each");
+
+const char *history_workload_name(enum history_workload workload)
+{
+    KV_ASSERT((unsigned)workload < HISTORY_WORKLOADS);
+    return workload_names[workload];
+}
+
+enum history_workload history_workload_find(const char *name)
+{
+    static const char *const others[] = {"cas-register", "set-full",   "counter",
+                                         "list-append",  "unique-ids", "bank"};
+
+    _Static_assert(KV_ARRAY_COUNT(others) == HISTORY_WORKLOADS, "a name each");
+    for (unsigned i = 0; i < HISTORY_WORKLOADS; i++) {
+        if (strcmp(name, workload_names[i]) == 0 || strcmp(name, others[i]) == 0) {
+            return (enum history_workload)i;
+        }
+    }
+    return HISTORY_WORKLOADS;
+}

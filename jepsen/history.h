@@ -51,6 +51,17 @@ enum history_f {
     HISTORY_F_COUNT,
 };
 
+/* What a history is of; decides how values read in files and who judges it. */
+enum history_workload {
+    HISTORY_REGISTER, /* read, write, cas */
+    HISTORY_SET,      /* add, read */
+    HISTORY_COUNTER,  /* add, read */
+    HISTORY_APPEND,   /* txn */
+    HISTORY_UNIQUE,   /* generate */
+    HISTORY_BANK,     /* transfer, read: list of balances */
+    HISTORY_WORKLOADS,
+};
+
 enum history_kind {
     HISTORY_NIL,
     HISTORY_INT,   /* ints[0] */
@@ -155,5 +166,12 @@ const char *history_type_name(enum history_type type);
 
 /* "read", "write", "cas", "add", "txn", "generate", "transfer", "fault". Static. */
 const char *history_f_name(enum history_f f);
+
+/* "register", "set", "counter", "append", "unique", "bank". Static. */
+const char *history_workload_name(enum history_workload workload);
+
+/* Finds a workload by that name, or by the one that elle-cli gives it ("cas-register",
+ * "set-full", "list-append", "unique-ids"). HISTORY_WORKLOADS: there is none. */
+enum history_workload history_workload_find(const char *name);
 
 #endif
