@@ -312,7 +312,8 @@ void group_tick(struct group *g)
             group_wake(g);
         }
     }
-    if (now_ms >= group_store_deadline_ms(g) || now_ms >= group_repair_deadline_ms(g)) {
+    if (now_ms >= group_store_deadline_ms(g) || now_ms >= group_repair_deadline_ms(g) ||
+        now_ms >= group_snapshot_deadline_ms(g)) {
         group_wake(g);
     }
 }
@@ -360,6 +361,7 @@ uint64_t group_deadline_ms(const struct group *g)
         return 0;
     }
     at = KV_MIN(at, group_store_deadline_ms(g));
+    at = KV_MIN(at, group_snapshot_deadline_ms(g));
     return KV_MIN(at, group_repair_deadline_ms(g));
 }
 

@@ -44,7 +44,7 @@ enum {
         1024 * 1024, /* Of the log, when apply is behind the tail. */
     GROUP_READ_AHEAD_COUNT = 256,
     GROUP_CHUNKS_MAX = 32,    /* Received chunks on their way to the disk. */
-    GROUP_NO_SPACE_MS = 1000, /* Until a checkpoint is tried again on a full disk. */
+    GROUP_NO_SPACE_MS = 1000, /* Until a job is tried again on a full disk. */
     GROUP_FETCH_MS = 500,     /* Between two tries to get a damaged entry. */
     GROUP_FETCH_TRIES = 4,    /* While a leader is known: then it is compacted there. */
     GROUP_EXPIRE_MS = 5,      /* Deadlines are looked at no more often than that. */
@@ -188,6 +188,7 @@ struct group {
     struct disk_job install_job;
     struct raft_snapshot install;
     uint64_t install_write; /* RESETTING: number of the write that resets the log. */
+    uint64_t clear_ms; /* CLEARING: the disk was full, again then; 0: it is at it. */
 
     /* Damage. */
     struct group_damage damage;
@@ -288,6 +289,8 @@ void group_snapshot_job(struct group *g, struct disk_job *job);
 /* Disk writes are done: the log may be reset. */
 void group_snapshot_written(struct group *g);
 void group_chunks_free(struct group *g);
+/* When a job that met a full disk is tried again; UINT64_MAX: none waits. */
+uint64_t group_snapshot_deadline_ms(const struct group *g);
 
 /* ---- group_repair.c ---- */
 

@@ -77,7 +77,8 @@ raft_index group_repair_scan(struct group *g, raft_index from, raft_index last)
     struct raft_meta meta;
 
     for (raft_index i = from; i <= last; i++) {
-        if (!tail_has(&g->tail, i) &&
+        /* What is in memory counts as long as the disk need not have it. */
+        if ((i <= g->durable || !tail_has(&g->tail, i)) &&
             s->ops->log_meta(s, g->id, i, &meta) == KV_EDAMAGED) {
             return i;
         }

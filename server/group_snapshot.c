@@ -317,17 +317,39 @@ static void install_finished(struct group *g)
     group_wake(g);
 }
 
+static void mark_clear(struct group *g)
+{
+    g->clear_ms = 0;
+    g->install_job = (struct disk_job){.kind = DISK_MARK_CLEAR, .group = g->id};
+    disk_submit(g->node->disk, &g->install_job);
+}
+
 void group_snapshot_written(struct group *g)
 {
-    struct disk_job *job = &g->install_job;
-
     if (g->install_phase != GROUP_INSTALL_RESETTING ||
         g->writes_done < g->install_write) {
         return;
     }
     g->install_phase = GROUP_INSTALL_CLEARING;
-    *job = (struct disk_job){.kind = DISK_MARK_CLEAR, .group = g->id};
-    disk_submit(g->node->disk, job);
+    mark_clear(g);
+}
+
+static void mark_cleared(struct group *g, int rc)
+{
+    if (rc == 0) {
+        install_finished(g);
+    } else if (rc == KV_ENOSPACE) {
+        g->clear_ms = g->now_ms + GROUP_NO_SPACE_MS;
+        group_log(g, LOG_WARN, "mark_clear=no_space retry_ms=%d", GROUP_NO_SPACE_MS);
+    } else {
+        node_halt(g->node, KV_EIO, "group=%u cannot clear the mark: %s", g->id,
+                  kv_err_text(rc));
+    }
+}
+
+uint64_t group_snapshot_deadline_ms(const struct group *g)
+{
+    return g->clear_ms != 0 ? g->clear_ms : UINT64_MAX;
 }
 
 /* ---- events ---- */
@@ -351,6 +373,9 @@ void group_snapshot_flush(struct group *g)
     }
     make_flush(g);
     install_flush(g);
+    if (g->now_ms >= group_snapshot_deadline_ms(g)) {
+        mark_clear(g);
+    }
 }
 
 void group_snapshot_job(struct group *g, struct disk_job *job)
@@ -366,12 +391,7 @@ void group_snapshot_job(struct group *g, struct disk_job *job)
         install_done(g, job);
         return;
     case DISK_MARK_CLEAR:
-        if (job->result != 0) {
-            node_halt(g->node, KV_EIO, "group=%u cannot clear the mark: %s", g->id,
-                      kv_err_text(job->result));
-            return;
-        }
-        install_finished(g);
+        mark_cleared(g, job->result);
         return;
     default:
         KV_UNREACHABLE();

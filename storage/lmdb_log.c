@@ -155,7 +155,9 @@ static int entries_delete(struct lmdb_store *ls, MDB_txn *txn, group_id group,
 /* ---- the parts of a write ---- */
 
 /* Is the entry that the log holds at `at` the one that it names? 1 yes, 0 no, or a
- * failure. A damaged entry is known by its successor, which hashes it in. */
+ * failure. A damaged entry is known by its successor, which hashes it in. When that is
+ * damaged as well, nothing speaks against it: what was acked behind them must stay, and
+ * the group finds out about the successor. */
 static int entry_is(struct lmdb_store *ls, MDB_txn *txn, group_id group,
                     const struct log_state *h, const struct raft_base *at)
 {
@@ -174,7 +176,7 @@ static int entry_is(struct lmdb_store *ls, MDB_txn *txn, group_id group,
     }
     rc = entry_get(ls, txn, group, at->pos.index + 1, &record, &entry);
     if (rc != 0) {
-        return rc == KV_EDAMAGED ? 0 : rc;
+        return rc == KV_EDAMAGED ? 1 : rc;
     }
     return raft_entry_hash(at->hash, &entry) == entry.hash;
 }

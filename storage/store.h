@@ -51,8 +51,9 @@ struct log_write {
      * readers at once). Not above the checkpoint. */
     const struct raft_base *compact_to;
     /* A snapshot was installed: base becomes this. Entries behind it stay if the entry
-     * at it had the same term, else all are dropped. Hard state stays. Nothing happens
-     * when the base is there or further already. */
+     * at it had the same term, else all are dropped. A damaged entry at it is known by
+     * what follows; when that is damaged too, all stay. Hard state stays. Nothing
+     * happens when the base is there or further already. */
     const struct raft_base *reset_to;
     /* May use the reserve: votes, no-ops, deletes, compaction. A call gets it only when
      * all its writes are urgent. */

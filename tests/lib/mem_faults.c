@@ -18,6 +18,11 @@ void mem_store_misread(struct mem_store *m, uint32_t nth)
     m->read_fail_in = nth;
 }
 
+bool mem_store_will_misread(const struct mem_store *m)
+{
+    return m->read_fail_in > 0;
+}
+
 void mem_store_full(struct mem_store *m, bool full)
 {
     m->is_full = full;

@@ -137,17 +137,35 @@ static void last_set(struct mem_log *log)
 }
 
 /* A snapshot became the state: the log begins behind it. */
+/* Is the entry that the log holds at `at` the one that it names? As in lmdb_log.c. */
+static bool log_is(const struct mem_log *log, const struct raft_base *at)
+{
+    struct raft_meta meta;
+    struct raft_entry next;
+    struct kv_bytes record;
+
+    if (mem_log_meta(log, at->pos.index, &meta) == 0) {
+        KV_ASSERT(meta.pos.term != at->pos.term || meta.hash == at->hash);
+        return meta.pos.term == at->pos.term;
+    }
+    if (at->pos.index == log->head.last.pos.index) {
+        return log->head.last.pos.term == at->pos.term &&
+               log->head.last.hash == at->hash;
+    }
+    if (mem_log_record(log, at->pos.index + 1, &record) != 0) {
+        KV_UNREACHABLE();
+    }
+    return raft_record_decode(record, &next) != 0 ||
+           raft_entry_hash(at->hash, &next) == next.hash;
+}
+
 static void log_reset(struct mem_log *log, struct mem_undo *u,
                       const struct raft_base *to)
 {
-    struct raft_meta meta;
-
     if (to->pos.index <= log->head.base.pos.index) {
         return; /* A late snapshot, or the same again. */
     }
-    if (to->pos.index < log_end(log) && mem_log_meta(log, to->pos.index, &meta) == 0 &&
-        meta.pos.term == to->pos.term) {
-        KV_ASSERT(meta.hash == to->hash);
+    if (to->pos.index < log_end(log) && log_is(log, to)) {
         front_drop(log, u, to);
         return;
     }

@@ -78,6 +78,7 @@ void mem_store_full_to_the_brim(struct mem_store *m);
 /* The nth reading verb from now misreads what lies there well, once: KV_EDAMAGED;
  * snapshot_read: KV_EIO. n = 0 forgets it. */
 void mem_store_misread(struct mem_store *m, uint32_t nth);
+bool mem_store_will_misread(const struct mem_store *m);
 
 /* While it is on, a test looks on by the reading verbs: they meet no misreads. */
 void mem_store_observe(struct mem_store *m, bool on);

@@ -82,6 +82,61 @@ static void a_crash_while_installing_is_finished_at_the_next_start(void **state)
     }
 }
 
+/* Not even the reserve has room for the last step: it is tried again. */
+static void a_full_disk_while_installing_is_waited_for(void **state)
+{
+    struct fake_world *w = fake_world_new(3);
+    struct fake_node *away;
+    struct group_stats stats;
+    bool full = false;
+    uint32_t id;
+
+    (void)state;
+    w->options.log_window = 64;
+    w->options.checkpoint_ms_max = 300;
+    fake_world_start(w);
+    away = follower_of(w, fake_elect(w));
+    id = id_of(away);
+    fake_crash(away);
+    (void)fake_elect(w);
+    for (int i = 0; i < 500; i++) {
+        fake_put_ok(fake_leader(w), "a", "new");
+    }
+    fake_pass_ms(w, 1000);
+    fake_restart(w, id);
+    for (int i = 0; i < 4000 && !full; i++) {
+        w->now_ms += 5;
+        for (uint32_t n = 1; n <= 3; n++) {
+            fake_turn_begin(&w->nodes[n]);
+            group_tick(w->nodes[n].group);
+            fake_turn_end(&w->nodes[n]);
+            if (n != id) {
+                (void)fake_run_jobs(&w->nodes[n]);
+            }
+        }
+        while (fake_deliver(w)) {
+        }
+        full = away->jobs_count[DISK_LANE_STATE] > 0 &&
+               away->jobs[DISK_LANE_STATE][0]->kind == DISK_MARK_CLEAR;
+        if (!full) {
+            (void)fake_run_job(away, DISK_LANE_STATE);
+            (void)fake_run_job(away, DISK_LANE_LOG);
+        }
+    }
+    assert_true(full);
+    mem_store_full_to_the_brim(away->mem);
+    fake_pass_ms(w, 3000);
+    group_stats_get(away->group, &stats);
+    assert_int_equal(stats.snapshots_installed, 0);
+    assert_int_equal(away->halt_code, 0);
+    mem_store_full(away->mem, false);
+    fake_pass_ms(w, 3000);
+    group_stats_get(away->group, &stats);
+    assert_true(stats.snapshots_installed >= 1);
+    assert_converged(w);
+    fake_world_free(w);
+}
+
 /* Nobody can say any more which entry was at the index of a write. */
 static void a_write_below_a_snapshot_is_unknown(void **state)
 {
@@ -253,6 +308,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_node_that_was_away_too_long_catches_up_by_snapshot),
         cmocka_unit_test(a_crash_while_installing_is_finished_at_the_next_start),
+        cmocka_unit_test(a_full_disk_while_installing_is_waited_for),
         cmocka_unit_test(a_write_below_a_snapshot_is_unknown),
         CASE(a_snapshot_keeps_the_entries_behind_it),
         CASE(a_checkpoint_that_waits_for_an_install_keeps_nobody_awake),

@@ -19,7 +19,8 @@ static bool replica_is_whole(const struct sim *s, uint32_t node, group_id group)
     struct raft_status status;
     struct state_meta meta;
 
-    if (n->is_lost || !mem_store_is_whole(n->disk, group)) {
+    if (n->is_lost || mem_store_will_misread(n->disk) ||
+        !mem_store_is_whole(n->disk, group)) {
         return false;
     }
     if (store->ops->state_load(store, group, &meta) != 0 || meta.mark) {

@@ -587,6 +587,40 @@ static void the_scrubber_finds_an_entry_and_repair_brings_it_back(void **unused)
     bench_close(&b);
 }
 
+/* What was acked behind a snapshot stays, whatever cannot be read where they meet. */
+static void a_reset_over_damaged_entries_keeps_what_is_behind(void **unused)
+{
+    (void)unused;
+    for (uint32_t damaged = 1; damaged <= 2; damaged++) {
+        struct bench b;
+        struct store *s;
+        struct raft_meta meta;
+        struct log_state before, after;
+        struct raft_base to;
+        struct log_write w = {.group = 1, .reset_to = &to};
+
+        bench_open(&b);
+        restore(&b);
+        assert_int_equal(store_dir_open(b.dir, &s), 0);
+        assert_int_equal(s->ops->log_load(s, 1, &before), 0);
+        assert_int_equal(s->ops->log_meta(s, 1, 4, &meta), 0);
+        to = (struct raft_base){meta.pos, meta.hash, meta.time_ms};
+        record_flip(&b, s, 1, 4);
+        if (damaged == 2) {
+            record_flip(&b, s, 1, 5);
+        }
+        assert_int_equal(s->ops->log_write(s, &w, 1), 0);
+        assert_int_equal(s->ops->log_load(s, 1, &after), 0);
+        assert_int_equal(after.base.pos.index, 4);
+        assert_int_equal(after.last.pos.index, before.last.pos.index);
+        assert_int_equal(s->ops->log_meta(s, 1, 5, &meta),
+                         damaged == 2 ? KV_EDAMAGED : 0);
+        assert_int_equal(s->ops->log_meta(s, 1, 6, &meta), 0);
+        s->ops->close(s);
+        bench_close(&b);
+    }
+}
+
 /* The group of the rows on a leaf page; UINT32_MAX: it holds none. */
 static uint32_t rows_page_group(const struct bench *b, off_t block, uint16_t *out_rows)
 {
@@ -736,6 +770,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_rolled_back_part_is_a_lost_node),
         cmocka_unit_test(a_cut_file_is_refused_and_not_a_bus_error),
         cmocka_unit_test(a_second_opening_is_refused_with_the_pid),
+        cmocka_unit_test(a_reset_over_damaged_entries_keeps_what_is_behind),
         cmocka_unit_test(the_scrubber_finds_an_entry_and_repair_brings_it_back),
         cmocka_unit_test(the_scrubber_finds_pages_that_hide_rows),
         cmocka_unit_test(a_damaged_state_is_replaced_by_a_snapshot),

@@ -151,6 +151,27 @@ static void a_misread_is_no_damage(void **state)
     assert_true(mem_store_is_whole(m, 1));
 }
 
+static void a_reset_over_damaged_entries_keeps_what_is_behind(void **state)
+{
+    struct fixture *f = *state;
+    struct store *s = mem_store_base(f->disk);
+    struct log_state before, after;
+    struct raft_meta meta;
+    struct raft_base to;
+    struct log_write w = {.group = 1, .reset_to = &to};
+
+    assert_int_equal(model_append(&f->model, 1, 6), 0);
+    assert_int_equal(s->ops->log_load(s, 1, &before), 0);
+    assert_int_equal(s->ops->log_meta(s, 1, before.last.pos.index - 3, &meta), 0);
+    to = (struct raft_base){meta.pos, meta.hash, meta.time_ms};
+    assert_true(mem_store_flip_entry(f->disk, 1, to.pos.index, 99));
+    assert_true(mem_store_flip_entry(f->disk, 1, to.pos.index + 1, 99));
+    assert_int_equal(s->ops->log_write(s, &w, 1), 0);
+    assert_int_equal(s->ops->log_load(s, 1, &after), 0);
+    assert_int_equal(after.base.pos.index, to.pos.index);
+    assert_int_equal(after.last.pos.index, before.last.pos.index);
+}
+
 static void flipped_bits_are_found_on_reading_and_scrubbing(void **state)
 {
     struct fixture *f = *state;
@@ -213,6 +234,8 @@ int main(int argc, char **argv)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(without_a_reserve_nothing_gets_through, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(
+            a_reset_over_damaged_entries_keeps_what_is_behind, setup, teardown),
         cmocka_unit_test_setup_teardown(a_misread_is_no_damage, setup, teardown),
         cmocka_unit_test_setup_teardown(flipped_bits_are_found_on_reading_and_scrubbing,
                                         setup, teardown),
