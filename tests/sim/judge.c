@@ -104,11 +104,27 @@ static uint32_t votes_of(const struct judge_term *t, uint32_t node, const raft_i
     return n;
 }
 
+/* The last entry that was committed in an older term: who wins late, when a newer term
+ * has its leader already, need not have what that one committed (Figure 3). */
+static raft_index committed_before(struct judge *j, uint32_t group, raft_term term)
+{
+    raft_index top = j->groups[group].commit_max;
+
+    for (; top > 0; top--) {
+        const struct judge_entry *e = judge_entry_of(j, group, top);
+
+        if (e == NULL || e->commit_term < term) {
+            break;
+        }
+    }
+    return top;
+}
+
 static void check_elected(struct judge *j, const struct judge_view *v,
                           const struct judge_term *t)
 {
     const struct raft_config *c = v->config;
-    raft_index top = j->groups[v->group].commit_max;
+    raft_index top = committed_before(j, v->group, v->st.term);
     uint64_t committed = judge_committed(j, v->group, top);
     struct raft_meta meta = {.hash = 0};
     int rc = 0;
@@ -212,13 +228,12 @@ static void note_committed(struct judge *j, const struct judge_view *v, raft_ind
     struct raft_meta meta;
 
     if (v->st.base.pos.index > 0 && v->st.base.pos.index > from) {
-        judge_entry_committed(j, v->node, v->group, v->st.base.pos.index,
-                              v->st.base.hash);
+        judge_entry_committed(j, v, v->st.base.pos.index, v->st.base.hash);
         from = v->st.base.pos.index;
     }
     for (raft_index i = from + 1; i <= to; i++) {
         if (j->eyes.log(j->eyes.ctx, v->node, v->group, i, &meta) == 0) {
-            judge_entry_committed(j, v->node, v->group, i, meta.hash);
+            judge_entry_committed(j, v, i, meta.hash);
         }
     }
 }
@@ -279,7 +294,7 @@ static void check_applied(struct judge *j, const struct judge_view *v,
                    "group %u: node %u has applied %llu, committed is %llu", v->group,
                    v->node, (ull)at, (ull)j->groups[v->group].commit_max);
     }
-    judge_entry_committed(j, v->node, v->group, at, v->applied.hash);
+    judge_entry_committed(j, v, at, v->applied.hash);
     if (e->applied && e->state_hash != v->state_hash) {
         judge_fail(j, JUDGE_STATE_MACHINE,
                    "group %u: node %u has another state at %llu", v->group, v->node,

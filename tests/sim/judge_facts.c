@@ -151,20 +151,21 @@ void judge_entry_seen(struct judge *j, uint32_t node, uint32_t group,
     g->more[g->more_count++] = (struct judge_more){pos, hash};
 }
 
-void judge_entry_committed(struct judge *j, uint32_t node, uint32_t group,
+void judge_entry_committed(struct judge *j, const struct judge_view *v,
                            raft_index index, uint64_t hash)
 {
-    struct judge_entry *e = judge_entry_of(j, group, index);
+    struct judge_entry *e = judge_entry_of(j, v->group, index);
 
     if (e == NULL || index == 0) {
         return;
     }
     if (e->committed == 0) {
         e->committed = hash;
+        e->commit_term = v->st.term;
     } else if (e->committed != hash) {
         judge_fail(j, JUDGE_STATE_MACHINE,
                    "group %u: node %u holds another entry at %llu than was committed",
-                   group, node, (ull)index);
+                   v->group, v->node, (ull)index);
     }
 }
 

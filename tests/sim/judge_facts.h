@@ -18,9 +18,10 @@ struct judge_term {
 struct judge_entry {
     raft_term term; /* Of the first entry that was seen at this index; 0: none. */
     uint64_t hash;
-    uint64_t committed;  /* Chain hash of the committed one; 0: not yet. */
-    uint64_t state_hash; /* Of the state once it was applied. */
-    bool applied;        /* state_hash is known. */
+    uint64_t committed;    /* Chain hash of the committed one; 0: not yet. */
+    raft_term commit_term; /* Of the first replica that knew it committed. */
+    uint64_t state_hash;   /* Of the state once it was applied. */
+    bool applied;          /* state_hash is known. */
 };
 
 struct judge_more {
@@ -44,7 +45,7 @@ struct judge_entry *judge_entry_of(struct judge *j, uint32_t group, raft_index i
 void judge_entry_seen(struct judge *j, uint32_t node, uint32_t group,
                       struct raft_pos pos, uint64_t hash);
 /* 5. An entry is committed. */
-void judge_entry_committed(struct judge *j, uint32_t node, uint32_t group,
+void judge_entry_committed(struct judge *j, const struct judge_view *v,
                            raft_index index, uint64_t hash);
 /* 10. A configuration is in force. */
 void judge_conf_seen(struct judge *j, uint32_t node, uint32_t group, raft_index index,

@@ -275,6 +275,33 @@ static void sees_a_leader_that_lacks_a_committed_entry(void **ctx)
     end(c, JUDGE_COMPLETENESS);
 }
 
+static void lets_a_late_winner_lack_what_a_newer_term_committed(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    put(c, N3, 1, 2, 101);
+    put(c, N3, 2, 2, 102);
+    durable_vote(c, 3, 3, 3);
+    c->view[3].st.role = RAFT_CANDIDATE;
+    send(c, 3, (struct raft_msg){.type = RAFT_MSG_VOTE, .to = 2, .term = 3});
+    durable_vote(c, 2, 3, 3);
+    send(c, 2,
+         (struct raft_msg){
+             .type = RAFT_MSG_VOTE_REPLY, .to = 3, .term = 3, .granted = true});
+    c->view[1].st.role = RAFT_FOLLOWER;
+    step(c, 1, NULL);
+    elect(c, 1, 2, 4);
+    put(c, N1 | N2, 3, 4, 103);
+    step(c, 1, NULL);
+    commit(c, 1, 3);
+
+    c->view[3].st.role = RAFT_LEADER;
+    c->view[3].st.leader = 3;
+    step(c, 3, NULL);
+    end(c, JUDGE_NOTHING);
+}
+
 /* ---- 5 ---- */
 
 static void sees_another_entry_committed(void **ctx)
@@ -807,6 +834,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(sees_a_leader_that_overwrites_an_entry),
         cmocka_unit_test(sees_equal_positions_with_different_logs),
         cmocka_unit_test(sees_a_leader_that_lacks_a_committed_entry),
+        cmocka_unit_test(lets_a_late_winner_lack_what_a_newer_term_committed),
         cmocka_unit_test(sees_another_entry_committed),
         cmocka_unit_test(sees_another_state_at_an_index),
         cmocka_unit_test(sees_an_entry_applied_before_it_is_committed),
