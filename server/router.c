@@ -25,9 +25,7 @@ struct router {
     uint64_t woken[NODE_GROUP_WORDS]; /* Lists to be tried at the turn's end. */
     struct idmap forwards;            /* By sent_forward_id. */
     struct request_list forwarded[STORE_NODES_MAX]; /* By position of the node. */
-    /* Of the last one. It begins at a number of this process: an answer to a forward of
-     * the process before, which its leader still sends, is nobody's here. */
-    uint64_t forward_id;
+    uint64_t forward_id;                            /* Of the last one. */
     raft_term hint_terms[KV_GROUPS_MAX];
     uint32_t waiting_count;
     uint64_t sweep_ms, forward_sweep_ms;
@@ -42,10 +40,10 @@ int router_new(struct node *n, uint32_t requests_max, struct router **out)
 {
     struct router *r = kv_mem_zalloc(sizeof(*r));
 
+    (void)n;
     if (r == NULL) {
         return KV_ENOMEM;
     }
-    r->forward_id = n->boot_nonce >> 1;
     if (idmap_init(&r->forwards, requests_max) != 0) {
         kv_mem_free(r);
         return KV_ENOMEM;
