@@ -45,6 +45,8 @@ CLUSTER_DIR ?= cluster
 FUZZ_SECONDS ?= 10
 SIM_SEEDS ?= 40
 SIM_FIRST ?= 1
+MUTANT_RUNS ?= 5
+MUTANT_SEEDS ?= 1000
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 Q := $(if $(V),,@)
@@ -72,7 +74,7 @@ CFLAGS_asan    := -O1 -g $(CHECKED) $(FAILPOINTS) -fsanitize=address,undefined -
 CFLAGS_tsan    := -O1 -g $(CHECKED) -fsanitize=thread
 CFLAGS_fuzz    := -O1 -g $(CHECKED) -fsanitize=fuzzer-no-link,address,undefined \
   -fno-sanitize-recover=all -Wno-gnu-zero-variadic-macro-arguments
-CFLAGS_mutants := -O1 -g $(CHECKED) -DKV_MUTANTS=1 $(FAILPOINTS)
+CFLAGS_mutants := -O2 -g -DKV_MUTANTS=1 $(FAILPOINTS)
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now
 LDFLAGS_asan   := -fsanitize=address,undefined
 LDFLAGS_tsan   := -fsanitize=thread
@@ -123,7 +125,7 @@ CLIENT_SRC  := $(filter-out $(KVCTL_SRC),$(wildcard client/*.c))
 JEPSEN_SRC  := $(filter-out jepsen/main.c jepsen/layer/%,$(wildcard jepsen/*.c jepsen/*/*.c))
 LAYER_SRC   := $(wildcard jepsen/layer/*.c)
 TESTLIB_SRC := $(wildcard tests/lib/*.c)
-SIM_SRC     := $(filter-out tests/sim/main.c tests/sim/test_%,$(wildcard tests/sim/*.c))
+SIM_SRC     := $(filter-out tests/sim/%main.c tests/sim/test_%,$(wildcard tests/sim/*.c))
 LOAD_SRC    := $(wildcard tests/bench/load*.c)
 PRESS_SRC   := $(wildcard tests/bench/press*.c)
 # What libkv carries besides its own objects, so that it can be used alone.
@@ -153,7 +155,7 @@ PROGRAMS := $(if $(wildcard server/main.c),$(O)/kvd) \
   $(if $(wildcard tests/sim/main.c),$(O)/kvsim) \
   $(if $(wildcard jepsen/main.c),$(O)/kvjepsen) \
   $(if $(LOAD_SRC),$(O)/kvload) $(if $(PRESS_SRC),$(O)/kvpress) \
-  $(if $(LAYER_SRC),$(LIBLAYER))
+  $(if $(LAYER_SRC),$(LIBLAYER)) $(if $(filter mutants,$(MODE)),$(O)/kvmutants)
 LIBRARIES := $(LIBBASE) $(LIBRAFT) $(LIBRPC) $(LIBSTORAGE) $(LIBSERVER) \
   $(if $(CLIENT_SRC),$(LIBCLIENT) $(LIBKV) $(LIBKV_SO)) $(if $(JEPSEN_SRC),$(LIBJEPSEN))
 
@@ -260,6 +262,9 @@ $(O)/kvpress: $(call obj,$(PRESS_SRC)) $(LIBRPC) $(LIBRAFT) $(LIBBASE)
 $(O)/kvsim: $(call obj,$(wildcard tests/sim/main.c)) $(LIBSIM) $(LIBTEST) $(HOUSE)
 	$(call link,$(HOUSE_LIBS))
 
+$(O)/kvmutants: $(call obj,tests/sim/mutants_main.c) $(LIBSIM) $(LIBTEST) $(HOUSE)
+	$(call link,$(HOUSE_LIBS))
+
 $(O)/kvjepsen: $(call obj,$(wildcard jepsen/main.c)) $(LIBJEPSEN) $(LIBCLIENT)
 	$(call link,$(JEPSEN_LIBS))
 
@@ -333,15 +338,27 @@ sim: $(O)/kvsim ## run the simulator over SIM_SEEDS seeds
 SUB = $(MAKE) BUILD='$(BUILD)' V='$(V)' T='$(T)' C='$(C)' SIM_SEEDS='$(SIM_SEEDS)'
 SANITIZED = unit $(if $(wildcard tests/scenarios/test_*.c tests/*/test_scenario*.c),scenario) \
   $(if $(wildcard tests/sim/main.c),sim)
-.PHONY: asan tsan mutants
+.PHONY: asan tsan mutants mutants-quick mutants-unit
 asan: ## unit, scenario and short sim with AddressSanitizer and UBSan
 	+@rc=0; for g in $(SANITIZED); do $(SUB) MODE=asan $$g || rc=1; done; exit $$rc
 
 tsan: ## the same with ThreadSanitizer
 	+@rc=0; for g in $(SANITIZED); do $(SUB) MODE=tsan $$g || rc=1; done; exit $$rc
 
-mutants: ## builds with a planted bug each must fail their tests
-	@BUILD='$(BUILD)' $(RUNG) -n mutants -t 1500 -j 1 scripts/mutants.sh
+mutants-unit: ## bugs planted by sed, one at a time: each must fail its unit test
+	@BUILD='$(BUILD)' $(RUNG) -n mutants-unit -t 1500 -j 1 scripts/mutants.sh
+
+MUTANTS := $(O)/kvmutants
+MUTANTS_FOR := tests/sim/mutants.tsv $(O)/tests/raft/test_random
+ifeq ($(MODE),mutants)
+mutants: $(MUTANTS) $(O)/tests/raft/test_random ## real systems' bugs, built in: seeds until a simulator notices each
+	@$(MUTANTS) --runs $(MUTANT_RUNS) --seeds $(MUTANT_SEEDS) $(if $(T),--bug $(T)) $(MUTANTS_FOR)
+mutants-quick: $(MUTANTS) $(O)/tests/raft/test_random ## the same, each killed once
+	@$(RUNG) -n mutants -t 1500 -j 1 '$(MUTANTS) --tap --runs 1 --seeds 300 $(MUTANTS_FOR)'
+else
+mutants mutants-quick:
+	+@$(SUB) MODE=mutants MUTANT_RUNS='$(MUTANT_RUNS)' MUTANT_SEEDS='$(MUTANT_SEEDS)' $@
+endif
 
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst %.c,$(O)/%,$(FUZZ_SRC))

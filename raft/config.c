@@ -89,7 +89,7 @@ bool raft_config_keeps(const struct raft *r, raft_index from)
 void raft_config_rollback(struct raft *r, raft_index from)
 {
     KV_ASSERT(raft_config_keeps(r, from) || from > r->configs.now_index);
-    if (from <= r->configs.now_index) {
+    if (from <= r->configs.now_index && !KV_BUG(r->o, B10)) {
         KV_ASSERT(!raft_leads(r)); /* Leaders only append. */
         r->configs.now = r->configs.before;
         r->configs.now_index = r->configs.before_index;
@@ -129,7 +129,8 @@ int raft_config_propose(struct raft *r, const struct raft_config *target)
         return KV_EINVAL;
     }
     /* One change at a time (B09), and none before the no-op is committed (B07). */
-    if (!raft_leads_surely(r) || r->configs.now_index > r->commit ||
+    if (!(raft_leads_surely(r) || KV_BUG(r->o, B07)) ||
+        (r->configs.now_index > r->commit && !KV_BUG(r->o, B09)) ||
         raft_config_joint(now) || raft_update_entry_room(r) < RAFT_WINDOW_SLACK) {
         return KV_EBUSY;
     }

@@ -14,6 +14,9 @@ void raft_election_timer_reset(struct raft *r)
     uint64_t shortest = r->o.election_timeout_ms;
 
     r->election_at_ms = r->now_ms + shortest + prng_below(&r->prng, shortest);
+    if (KV_BUG(r->o, B48)) {
+        r->election_at_ms = (uint64_t)(int32_t)r->election_at_ms;
+    }
 }
 
 /* While the leader is known dead, waiting a whole timeout would be a waste. */
@@ -34,6 +37,11 @@ static uint64_t tally_of(const void *ctx, raft_id id)
 /* A majority of each half said yes. */
 static bool tally_wins(const struct raft *r)
 {
+    uint32_t need = r->configs.now.voters_count / 2 + !KV_BUG(r->o, B23);
+
+    if (KV_BUG(r->o, B20) || KV_BUG(r->o, B23)) {
+        return r->tally.count >= need;
+    }
     return raft_quorum_majority(&r->configs.now, tally_of, &r->tally) == 1;
 }
 
@@ -84,7 +92,7 @@ void raft_election_vote(struct raft *r, raft_id candidate)
 bool raft_election_up_to_date(const struct raft *r, struct raft_pos last)
 {
     /* §5.4.1: the later term wins; only equal terms are compared by length (B22). */
-    if (last.term != r->log.last.term) {
+    if (last.term != r->log.last.term && !KV_BUG(r->o, B22)) {
         return last.term > r->log.last.term;
     }
     return last.index >= r->log.last.index;
@@ -107,7 +115,8 @@ bool raft_election_may_campaign(const struct raft *r)
     bool votes = raft_quorum_votes(&c->now, r->o.id) ||
                  (c->now_index > r->commit && raft_quorum_votes(&c->before, r->o.id));
 
-    return votes && !raft_impaired(r) && !raft_installing(r);
+    return (votes || KV_BUG(r->o, B25)) && !raft_impaired(r) &&
+           (!raft_installing(r) || KV_BUG(r->o, B31));
 }
 
 /* ---- roles ---- */
@@ -122,6 +131,9 @@ static void enter_term(struct raft *r, raft_term term, raft_id vote)
     r->proven = r->commit;
     r->round_seen = 0;
     r->owed = (struct raft_owed){0};
+    if (KV_BUG(r->o, B45)) {
+        r->incoming.state = RAFT_INCOMING_NONE;
+    }
 }
 
 void raft_election_follow(struct raft *r, raft_term term, raft_id leader)
@@ -134,6 +146,9 @@ void raft_election_follow(struct raft *r, raft_term term, raft_id leader)
     }
     if (term > r->term) {
         enter_term(r, term, 0);
+    } else if (KV_BUG(r->o, B16) && r->role != RAFT_FOLLOWER) {
+        r->vote = 0;
+        r->hard_dirty = true;
     }
     if (r->role != RAFT_FOLLOWER) {
         r->role = RAFT_FOLLOWER;
@@ -166,7 +181,7 @@ static void pre_campaign(struct raft *r)
     if (r->hint) {
         timer_set_soon(r, r->now_ms + r->o.heartbeat_ms);
     }
-    if (tally_wins(r)) {
+    if (tally_wins(r) || KV_BUG(r->o, B26)) {
         raft_election_campaign(r, false);
         return;
     }
@@ -219,7 +234,8 @@ void raft_election_granted(struct raft *r, raft_id voter)
     KV_ASSERT(r->role == RAFT_PRE_CANDIDATE || r->role == RAFT_CANDIDATE);
     /* Who does not vote here, or was counted before, does not count (B20, B24). */
     if (!raft_quorum_votes(&r->configs.now, voter) ||
-        raft_quorum_lists(tally->granted, tally->count, voter)) {
+        (raft_quorum_lists(tally->granted, tally->count, voter) &&
+         !KV_BUG(r->o, B20))) {
         return;
     }
     KV_ASSERT(tally->count < KV_ARRAY_COUNT(tally->granted));

@@ -106,13 +106,19 @@ int raft_init(void *mem, const struct raft_options *o, const struct raft_restore
         return KV_ECORRUPT;
     }
     /* B38, B39: never behind what is applied, never ahead of what is there. */
-    r->commit = KV_MAX(found->applied, KV_MIN(found->commit_hint, found->last));
+    r->commit = KV_BUG(r->o, B40)
+                    ? found->commit_hint
+                    : KV_MAX(found->applied, KV_MIN(found->commit_hint, found->last));
     r->applied = found->applied;
     r->proven = r->commit;
     raft_config_init(r, &found->config, found->config_index);
-    rc = raft_config_scan(r, found->applied, found->impaired); /* B11 */
+    rc = raft_config_scan(r, KV_BUG(r->o, B11) ? found->last : found->applied,
+                          found->impaired); /* B11 */
     if (rc != 0) {
         return rc;
+    }
+    if (KV_BUG(r->o, B12)) {
+        r->configs.now.voters_old_count = 0;
     }
     r->told_role = RAFT_FOLLOWER;
     r->told_term = r->term;

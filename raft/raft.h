@@ -198,6 +198,9 @@ struct raft_options {
     uint32_t snapshot_flight_max;  /* Chunks not yet answered. */
     /* A proposal's stamp may lead the clock by this much. */
     uint64_t stamp_ahead_ms_max;
+#ifdef KV_MUTANTS
+    uint32_t bug; /* Planted: enum kv_bug in raft/base/bug.h; 0: none. */
+#endif
 };
 
 /* What storage found at start. */

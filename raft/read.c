@@ -18,7 +18,7 @@ int raft_read_add(struct raft *r, uint64_t tag)
         .tag = tag,
         /* Before the no-op is committed nobody knows what else is (B03): the no-op
          * itself lies behind everything that an earlier leader acknowledged. */
-        .index = KV_MAX(r->commit, r->term_begin),
+        .index = KV_BUG(r->o, B03) ? r->commit : KV_MAX(r->commit, r->term_begin),
     };
     return 0;
 }
@@ -59,7 +59,7 @@ static void answer_confirmed(struct raft *r)
     for (uint32_t i = 0; i < r->reads_waiting_count; i++) {
         const struct raft_read_wait *w = &r->reads_waiting[i];
 
-        if (w->round != 0 && w->round <= confirmed) {
+        if (w->round != 0 && (w->round <= confirmed || KV_BUG(r->o, B04))) {
             KV_ASSERT(w->index <= r->commit);
             raft_update_read(r, w->tag, w->index, 0);
         } else {
@@ -76,7 +76,7 @@ void raft_read_advance(struct raft *r)
     if (r->reads_waiting_count == 0) {
         return;
     }
-    if (raft_leads_surely(r)) {
+    if (raft_leads_surely(r) || KV_BUG(r->o, B03)) {
         answer_confirmed(r);
     }
     for (uint32_t i = 0; i < r->reads_waiting_count; i++) {

@@ -60,5 +60,6 @@ bool raft_recv_answers_us(struct raft *r, const struct raft_msg *m)
         raft_election_follow(r, m->term, 0);
         return false;
     }
-    return m->term == r->term && raft_leads(r); /* Older answers are void (B21). */
+    /* Older answers are void (B21). */
+    return (m->term == r->term || KV_BUG(r->o, K01)) && raft_leads(r);
 }

@@ -130,6 +130,9 @@ static int plan_entries(const struct raft *r, const struct raft_msg *m,
         if (rc != 0) {
             return rc;
         }
+        if (ours.pos.term != e->pos.term && KV_BUG(r->o, K15)) {
+            continue;
+        }
         if (ours.pos.term != e->pos.term) {
             plan->truncates = true;
             if (m->term == r->term && e->pos.index <= r->proven) {
@@ -193,9 +196,19 @@ static int take_entries(struct raft *r, const struct raft_msg *m,
     for (uint32_t i = plan->skip; i < end; i++) {
         raft_update_entry(r, &m->entries[i]);
     }
+    if (KV_BUG(r->o, K13) && plan->truncates) {
+        r->log.last_durable = r->log.last.index;
+    }
+    if (KV_BUG(r->o, B32) && m->prev.index + end < r->log.last.index &&
+        m->prev.index + end > r->log.base.pos.index &&
+        r->log.last_durable == r->log.last.index) {
+        return raft_log_truncate(&r->log, m->prev.index + end + 1);
+    }
     r->proven = KV_MAX(r->proven, m->prev.index + end);
     /* Figure 2, AppendEntries 5: no further than the last entry that we know equal. */
-    r->commit = KV_MAX(r->commit, KV_MIN(m->commit, r->proven));
+    r->commit =
+        KV_MAX(r->commit,
+               KV_MIN(m->commit, KV_BUG(r->o, K02) ? r->log.last.index : r->proven));
     return 0;
 }
 

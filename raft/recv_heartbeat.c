@@ -18,7 +18,8 @@ int raft_recv_heartbeat(struct raft *r, const struct raft_msg *m)
     r->round_seen = KV_MAX(r->round_seen, m->round);
     if (!raft_installing(r)) {
         /* Only what this leader has proven: a heartbeat proves nothing itself. */
-        r->commit = KV_MAX(r->commit, KV_MIN(m->commit, r->proven));
+        r->commit = KV_MAX(
+            r->commit, KV_MIN(m->commit, KV_BUG(r->o, B39) ? m->commit : r->proven));
     }
     r->owed.heartbeat = true;
     return 0;

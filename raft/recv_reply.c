@@ -73,6 +73,9 @@ int raft_recv_append_reply(struct raft *r, const struct raft_msg *m)
     }
     if (m->rejected) {
         rejected(r, p, m); /* Moves nothing forward (B34). */
+        if (KV_BUG(r->o, B34)) {
+            (void)raft_progress_ack(p, m->conflict.index, r->round, r->now_ms);
+        }
         return 0;
     }
     (void)raft_progress_ack(p, m->match, r->round, r->now_ms);

@@ -14,7 +14,9 @@ static bool would_grant(const struct raft *r, const struct raft_msg *m)
     /* §5.2: one vote per term; a new term brings a new one. */
     free_vote =
         m->term > r->term || r->vote == m->from || (r->vote == 0 && r->leader == 0);
-    return free_vote && !r->impaired && raft_election_up_to_date(r, m->last);
+    free_vote = free_vote || KV_BUG(r->o, B19);
+    return free_vote && !r->impaired &&
+           (raft_election_up_to_date(r, m->last) || KV_BUG(r->o, K14));
 }
 
 int raft_recv_pre_vote(struct raft *r, const struct raft_msg *m)
@@ -24,8 +26,13 @@ int raft_recv_pre_vote(struct raft *r, const struct raft_msg *m)
 
     /* Nothing of ours changes, whatever we answer: no term, no vote, no timer (B17). */
     granted = m->term >= r->term && !raft_election_leased(r) && would_grant(r, m);
-    if (r->impaired || (!granted && r->term_durable != r->term)) {
+    if (r->impaired || (!granted && r->term_durable != r->term) ||
+        (KV_BUG(r->o, B27) && m->term < r->term)) {
         return 0;
+    }
+    if (granted && KV_BUG(r->o, B17)) {
+        r->vote = 0;
+        r->hard_dirty = true;
     }
     reply = raft_update_message(r, RAFT_MSG_PRE_VOTE_REPLY, m->from);
     if (reply != NULL) {
@@ -60,7 +67,8 @@ int raft_recv_vote(struct raft *r, const struct raft_msg *m)
     }
     /* diss. §4.2.3: while a leader is heard, nobody else is needed, and not even the
      * term is taken over. A transfer is the leader's own wish. */
-    if (m->term > r->term && !m->transfer && raft_election_leased(r)) {
+    if (m->term > r->term && (!m->transfer || KV_BUG(r->o, B30)) &&
+        raft_election_leased(r)) {
         return 0;
     }
     granted = would_grant(r, m);
@@ -82,7 +90,8 @@ int raft_recv_vote_reply(struct raft *r, const struct raft_msg *m)
         return 0;
     }
     /* Answers of an older term are void (B21). */
-    if (m->term == r->term && r->role == RAFT_CANDIDATE && m->granted) {
+    if ((m->term == r->term || KV_BUG(r->o, B21)) && r->role == RAFT_CANDIDATE &&
+        m->granted) {
         raft_election_granted(r, m->from);
     }
     return 0;

@@ -97,7 +97,7 @@ void raft_replication_start(struct raft *r)
         /* The group's first entry is its initial configuration, in place of the no-op:
          * who joins later learns from the log alone who voted when. */
         raft_config_append(r, &r->configs.now);
-    } else {
+    } else if (!KV_BUG(r->o, B02)) {
         raft_replication_append(r, RAFT_ENTRY_NOOP, kv_bytes(NULL, 0), 0);
     }
 }
@@ -120,7 +120,8 @@ static uint64_t entry_time_ms(const struct raft *r, uint64_t stamp_ms)
     uint64_t ahead_max = r->wall_ms + r->o.stamp_ahead_ms_max;
     uint64_t stamp = KV_MIN(stamp_ms, KV_MAX(ahead_max, r->wall_ms));
 
-    return KV_MAX(KV_MAX(r->log.last_time_ms, r->wall_ms), stamp);
+    return KV_BUG(r->o, K04) ? r->wall_ms
+                             : KV_MAX(KV_MAX(r->log.last_time_ms, r->wall_ms), stamp);
 }
 
 void raft_replication_append(struct raft *r, enum raft_entry_type type,
@@ -174,10 +175,19 @@ static uint64_t held_by(const void *ctx, raft_id id)
     const struct raft *r = ctx;
 
     if (id == r->o.id) {
-        return r->log.last_durable; /* Not before our own disk has it (B37). */
+        /* Not before our own disk has it (B37). */
+        return KV_BUG(r->o, K03) || (KV_BUG(r->o, B37) && r->peers_count == 0)
+                   ? r->log.last.index
+                   : r->log.last_durable;
+    }
+    if (KV_BUG(r->o, B13) &&
+        !raft_quorum_lists(r->configs.now.voters, r->configs.now.voters_count, id)) {
+        return r->log.last_durable;
     }
     for (uint32_t i = 0; i < r->peers_count; i++) {
-        if (r->peers[i].id == id) {
+        if (r->peers[i].id == id ||
+            (KV_BUG(r->o, B24) &&
+             !raft_quorum_votes(&r->configs.now, r->peers[i].id))) {
             return r->peers[i].amnesiac ? 0 : r->peers[i].match;
         }
     }
@@ -191,7 +201,7 @@ void raft_replication_commit(struct raft *r)
     KV_ASSERT(raft_leads(r));
     KV_ASSERT(agreed <= r->log.last.index);
     /* §5.4.2, Figure 8: only entries of our own term are committed by counting. */
-    if (agreed >= r->term_begin && agreed > r->commit) {
+    if ((agreed >= r->term_begin || KV_BUG(r->o, B01)) && agreed > r->commit) {
         r->commit = agreed;
     }
 }
@@ -235,6 +245,11 @@ static bool send_append(struct raft *r, struct raft_progress *p)
 
     if (rc == 0) {
         rc = batch_of(r, p, &count, &bytes);
+    }
+    if (rc == KV_ECOMPACTED && KV_BUG(r->o, B36)) {
+        prev = (struct raft_meta){.pos.index = p->next - 1};
+        count = 0;
+        rc = 0;
     }
     if (rc == KV_ECOMPACTED) {
         raft_progress_snapshot(p, r->now_ms);
@@ -294,7 +309,7 @@ void raft_replication_flush(struct raft *r)
 void raft_replication_round(struct raft *r, bool voters_only)
 {
     KV_ASSERT(raft_leads(r));
-    r->round++; /* B05: never used twice. */
+    r->round += !(KV_BUG(r->o, B05) && voters_only); /* B05: never used twice. */
     for (uint32_t i = 0; i < r->peers_count; i++) {
         struct raft_progress *p = &r->peers[i];
         struct raft_msg *m;
@@ -307,7 +322,7 @@ void raft_replication_round(struct raft *r, bool voters_only)
             return;
         }
         /* No further than what this peer is known to hold: it proves nothing. */
-        m->commit = KV_MIN(p->match, r->commit);
+        m->commit = KV_BUG(r->o, B39) ? r->commit : KV_MIN(p->match, r->commit);
         m->round = r->round;
         p->commit_sent = KV_MAX(p->commit_sent, m->commit);
     }
@@ -336,6 +351,9 @@ static bool check_quorum(struct raft *r)
 {
     uint64_t heard_ms = raft_quorum_majority(&r->configs.now, alive_at, r);
 
+    if (KV_BUG(r->o, B29)) {
+        heard_ms = r->now_ms;
+    }
     if (heard_ms + r->o.election_timeout_ms <= r->now_ms) {
         return false;
     }

@@ -9,7 +9,8 @@
 raft_index raft_reply_match(const struct raft *r)
 {
     /* What is committed is in every later leader's log (§5.4.3). */
-    return KV_MIN(r->log.last_durable, KV_MAX(r->proven, r->commit));
+    return KV_MIN(r->log.last_durable,
+                  KV_BUG(r->o, B33) ? r->log.last.index : KV_MAX(r->proven, r->commit));
 }
 
 void raft_reply_owe_vote(struct raft *r, raft_id to, bool granted)
@@ -44,7 +45,7 @@ void raft_reply_stale(struct raft *r, const struct raft_msg *m)
 
     KV_ASSERT(m->term < r->term);
     KV_ASSERT(m->type < RAFT_MSG_TYPES_COUNT && reply_of[m->type] != 0);
-    if (r->term_durable != r->term) {
+    if (r->term_durable != r->term || KV_BUG(r->o, B28)) {
         return; /* It will ask again. */
     }
     reply = raft_update_message(r, (enum raft_msg_type)reply_of[m->type], m->from);

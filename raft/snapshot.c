@@ -186,7 +186,8 @@ void raft_snapshot_take(struct raft *r, const struct raft_msg *m)
         in->term == m->term && s->last.pos.index < in->snapshot.last.pos.index) {
         return; /* This leader has sent a newer one since (B44). */
     }
-    if (in->state == RAFT_INCOMING_NONE || in->snapshot.id != s->id) {
+    if (in->state == RAFT_INCOMING_NONE ||
+        (in->snapshot.id != s->id && !KV_BUG(r->o, B44))) {
         *in = (struct raft_incoming){.state = RAFT_INCOMING_RECEIVING, .snapshot = *s};
     }
     in->term = m->term;
@@ -254,7 +255,7 @@ static int move_log(struct raft *r, const struct raft_snapshot *s)
             return KV_ECORRUPT;
         }
         raft_log_compact(&r->log, &s->last);
-        if (r->configs.now_index > s->last.pos.index) {
+        if (r->configs.now_index > s->last.pos.index && !KV_BUG(r->o, B14)) {
             r->configs.before = s->config;
             r->configs.before_index = s->config_index;
             return 0;
@@ -283,6 +284,10 @@ int raft_snapshot_installed(struct raft *r, const struct raft_snapshot *s)
         return rc;
     }
     /* Term and vote stay what they are (B15, B45). */
+    if (KV_BUG(r->o, B15)) {
+        r->vote = 0;
+        r->hard_dirty = true;
+    }
     r->applied = in->snapshot.last.pos.index;
     r->commit = KV_MAX(r->commit, r->applied);
     r->state_lost = false;

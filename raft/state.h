@@ -10,6 +10,7 @@
 #ifndef KV_RAFT_STATE_H
 #define KV_RAFT_STATE_H
 
+#include "raft/base/bug.h"
 #include "raft/base/prng.h"
 #include "raft/config.h"
 #include "raft/log.h"

@@ -99,6 +99,9 @@ static int job_run(struct disk_job *job)
     case DISK_IDENTITY:
         return ops->identity_save(s, &job->u.identity);
     case DISK_CHECKPOINT:
+        if (KV_BUG(*s, B41)) {
+            (void)ops->checkpoint(s, job->group, &job->u.checkpoint.meta, NULL, 0);
+        }
         return ops->checkpoint(s, job->group, &job->u.checkpoint.meta,
                                job->u.checkpoint.rows, job->u.checkpoint.rows_count);
     case DISK_SNAPSHOT_MAKE:
@@ -540,7 +543,10 @@ static void log_job_done(struct disk *d, const struct disk_job *job)
         struct group *g = node_group(d->node, q->w.group);
 
         if (g != NULL && d->node->phase != NODE_HALTED) {
-            group_on_log_done(g, &q->persisted, q->adds);
+            const struct disk_write *w = d->newest[q->w.group];
+
+            w = KV_BUG(d->node->config, K12) && w != NULL ? w : q;
+            group_on_log_done(g, &w->persisted, q->adds);
         }
         write_give(d, q);
         q = next;

@@ -80,6 +80,9 @@ static int open_raft(struct group *g, const struct raft_restore *found)
     raft_options_init(&o, g->self, env->ops->random(env));
     o.election_timeout_ms = g->options.election_timeout_ms;
     o.heartbeat_ms = g->options.heartbeat_ms;
+#ifdef KV_MUTANTS
+    o.bug = g->node->config.bug;
+#endif
     if (g->raft_memory == NULL) {
         g->raft_memory = kv_mem_zalloc(raft_bytes(&o));
     }

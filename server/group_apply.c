@@ -122,7 +122,7 @@ static struct request *match(struct group *g, const struct raft_entry *e)
 
         chain = req->next;
         req->next = NULL;
-        if (req->pos.term == e->pos.term) {
+        if (req->pos.term == e->pos.term || KV_BUG(g->node->config, B35)) {
             KV_ASSERT(found == NULL);
             found = req;
         } else {
@@ -238,7 +238,8 @@ static uint32_t apply_batch(struct group *g)
     while (count < GROUP_APPLY_BATCH && may_apply(g) && has_room(g)) {
         raft_index index = group_applied(g) + 1;
 
-        if (index > g->commit || !apply_one(g, index, &done[done_count])) {
+        if (index > (KV_BUG(g->node->config, K09) ? g->last.index : g->commit) ||
+            !apply_one(g, index, &done[done_count])) {
             break;
         }
         count++;

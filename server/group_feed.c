@@ -18,7 +18,8 @@ static void log_add(struct group *g, struct log_write *w, struct raft_pos last)
         .term = g->hard_term, .vote = g->hard_vote, .last = last};
 
     w->group = g->id;
-    w->commit_hint = KV_MIN(g->commit, g->last.index);
+    w->commit_hint =
+        KV_BUG(g->node->config, B38) ? g->last.index : KV_MIN(g->commit, g->last.index);
     g->writes_added++;
     tail_handed_out(&g->tail, g->writes_added);
     disk_log_add(g->node->disk, w, &persisted);
@@ -81,7 +82,7 @@ static void feed_store(struct group *g, const struct raft_update *up)
         g->hard_vote = up->vote;
         w.store_hard = true;
         w.term = up->term;
-        w.vote = up->vote;
+        w.vote = KV_BUG(g->node->config, B18) ? 0 : up->vote;
     }
     if (up->entries_count > 0) {
         bool urgent = false;

@@ -72,6 +72,11 @@ void group_read_flush(struct group *g)
         g->tag_end - g->tag_begin >= GROUP_READ_BATCHES) {
         return;
     }
+    if (KV_BUG(g->node->config, K06) && g->tag_end > g->tag_begin &&
+        !batch_of(g, g->tag_end - 1)->confirmed) {
+        batch_fill(g, batch_of(g, g->tag_end - 1));
+        return;
+    }
     /* The answer may come within the step: the batch must stand before it. */
     b = batch_of(g, g->tag_end);
     *b = (struct group_read_batch){.tag = g->tag_end};
@@ -272,7 +277,8 @@ void group_read_serve(struct group *g)
     for (uint64_t tag = g->tag_begin; tag < g->tag_end; tag++) {
         struct group_read_batch *b = batch_of(g, tag);
 
-        if (b->failed || (b->confirmed && b->index <= group_applied(g))) {
+        if (b->failed || (b->confirmed && (b->index <= group_applied(g) ||
+                                           KV_BUG(g->node->config, K05)))) {
             serve_batch(g, b);
         }
     }

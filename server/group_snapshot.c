@@ -234,7 +234,7 @@ static void log_reset(struct group *g)
     const struct raft_base *last = &g->install.last;
     struct log_write w = {.reset_to = last, .urgent = true};
 
-    if (log_continues(g, last)) {
+    if (log_continues(g, last) && !KV_BUG(g->node->config, K10)) {
         tail_drop(&g->tail, KV_MIN(last->pos.index + 1, g->tail.end));
     } else {
         tail_reset(&g->tail, last->pos.index + 1);

@@ -139,7 +139,8 @@ static bool checkpoint_may_begin(const struct group *g)
     return !g->checkpoint_running && g->install_phase == GROUP_INSTALL_NONE &&
            g->halted == 0 && !g->lost.is_lost &&
            /* The state on disk never runs ahead of this node's own durable log. */
-           (g->checkpoint_retry || group_applied(g) <= g->durable);
+           (g->checkpoint_retry || group_applied(g) <= g->durable ||
+            KV_BUG(g->node->config, K11));
 }
 
 uint64_t group_store_deadline_ms(const struct group *g)

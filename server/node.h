@@ -13,6 +13,7 @@
 #define KV_SERVER_NODE_H
 
 #include "raft/base/arena.h"
+#include "raft/base/bug.h"
 #include "rpc/map.h"
 #include "server/disk.h"
 #include "server/env.h"
@@ -51,6 +52,9 @@ struct node_config {
     uint32_t checkpoint_ms_max; /* Default 2000. */
     uint64_t scrub_bytes_per_s; /* Default 8 MiB; 0 off. */
     uint32_t request_deadline_ms; /* Default 5000; and at most 60000. */
+#ifdef KV_MUTANTS
+    uint32_t bug; /* Planted: enum kv_bug in raft/base/bug.h; 0: none. */
+#endif
 };
 
 /* Fills in the defaults; id and nodes stay to be set. */

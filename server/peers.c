@@ -220,6 +220,9 @@ void peers_flush(struct node *n)
     uint32_t i;
 
     for (i = 0; i < ps->count; i++) {
+        if (KV_BUG(n->config, B50) && ps->peers[i].link == NULL) {
+            break;
+        }
         peer_flush(n, &ps->peers[i]);
     }
     if (ps->any_changed) {

@@ -1,6 +1,7 @@
 /* storage/recover.c - log and state must tell one story. */
 #include "storage/recover.h"
 
+#include "raft/base/bug.h"
 #include "raft/base/err.h"
 #include "storage/failpoint.h"
 
@@ -47,7 +48,7 @@ int recover_group(struct store *s, group_id group, const char **out_reason)
     if (rc != 0) {
         return rc;
     }
-    if (state.mark) {
+    if (state.mark && !KV_BUG(*s, B43)) {
         return reset_finish(s, group, &state.applied);
     }
     if (state.applied.pos.index > log.last.pos.index) {

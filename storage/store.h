@@ -233,6 +233,9 @@ struct store_ops {
 /* First member of every implementation. */
 struct store {
     const struct store_ops *ops;
+#ifdef KV_MUTANTS
+    uint32_t bug; /* Planted: enum kv_bug in raft/base/bug.h; 0: none. */
+#endif
 };
 
 /* ---- opening the LMDB store ---- */

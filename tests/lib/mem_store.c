@@ -1,6 +1,7 @@
 /* tests/lib/mem_store.c - the memory store's table of verbs, its faults and crashes. */
 #include "tests/lib/mem_store.h"
 
+#include "raft/base/bug.h"
 #include "raft/base/err.h"
 #include "raft/record.h"
 #include "storage/recover.h"
@@ -203,14 +204,19 @@ static int mem_log_write(struct store *s, const struct log_write *writes, size_t
 {
     struct mem_store *m = mem_of(s);
     bool urgent = true;
+    uint32_t entries = 0;
     int rc;
 
     for (size_t i = 0; i < count; i++) {
+        entries += writes[i].records_count;
         urgent = urgent && writes[i].urgent;
     }
     rc = verb_begin(m, urgent);
     for (size_t i = 0; rc == 0 && i < count; i++) {
         rc = mem_log_apply(m, &writes[i]);
+    }
+    if (KV_BUG(m->base, B42)) {
+        m->hold = entries == 0; /* Not synced: a commit with entries takes it along. */
     }
     m->stats.commits += rc == 0;
     return verb_end(m, MEM_LOG, rc);

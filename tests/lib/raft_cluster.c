@@ -3,11 +3,13 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "raft/base/err.h"
 #include "raft/quorum.h"
 #include "raft/record.h"
 #include "raft/trace.h"
+#include "tests/lib/bug.h"
 
 static const uint8_t chunk_bytes[64 * 1024];
 
@@ -71,6 +73,9 @@ struct raft_cluster_node *raft_cluster_make(struct raft_cluster *c, raft_id id,
     n->options.append_entries_max = 8;
     n->options.snapshot_chunk_bytes = 40;
     n->options.snapshot_flight_max = 2;
+#ifdef KV_MUTANTS
+    n->options.bug = bug_find(getenv("KV_BUG"));
+#endif
     return n;
 }
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/bug.h"
+
 /* ---- faults by name ---- */
 
 static const struct strength {
@@ -214,6 +216,7 @@ enum option_code {
     OPT_QUIET,
     OPT_STORE,
     OPT_KEEP,
+    OPT_BUG,
 };
 
 static bool option(int code, const char *arg, struct sim_command *c)
@@ -261,6 +264,9 @@ static bool option(int code, const char *arg, struct sim_command *c)
         return f->lmdb || strcmp(arg, "memory") == 0;
     case OPT_KEEP:
         return f->keep = true;
+    case OPT_BUG:
+        f->bug = bug_find(arg);
+        return f->bug != 0;
     }
     return false;
 }
@@ -288,6 +294,9 @@ int options_parse(int argc, char **argv, struct sim_command *out)
         {"store", required_argument, NULL, OPT_STORE},
         {"keep", no_argument, NULL, OPT_KEEP},
         {"quiet", no_argument, NULL, OPT_QUIET},
+#ifdef KV_MUTANTS
+        {"bug", required_argument, NULL, OPT_BUG}, /* B05: raft/base/bug.h */
+#endif
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
@@ -362,6 +371,9 @@ void options_print(const struct sim_options *o, FILE *out)
     print_fixed("keys", o->fixed.keys, out);
     print_fixed("ops", o->fixed.ops_per_s, out);
     fputs(o->fixed.lmdb ? " --store lmdb" : "", out);
+    if (o->fixed.bug != 0) {
+        fprintf(out, " --bug %s", bug_name(o->fixed.bug));
+    }
     print_without(o, out);
     for (uint64_t i = 1; i < OPTIONS_SKIP_MAX; i++) {
         uint64_t last = i;

@@ -44,6 +44,7 @@ struct sim_swarm {
     uint32_t ops_per_s;                   /* Over all clients. */
     uint32_t delay_us_min, delay_us_mean; /* One way. */
     uint32_t disk_us_min, disk_us_mean;
+    uint32_t bug;           /* Planted (tests/lib/bug.h); never drawn. */
     struct sim_strengths f; /* Faults: faults.h. */
     uint32_t log_window, checkpoint_ms;
     bool lmdb; /* The real store on a simulated disk. */

@@ -54,14 +54,29 @@ void store_run(struct sim_node *n, struct disk_job *job)
     }
 }
 
+/* The newest of the commits that are not synced never happened. A job that made one
+ * commit was drawn to be done; usually there are no others. */
+static void lose_unsynced(struct sim_node *n, uint32_t log_before)
+{
+    uint32_t log = mem_store_pending(n->disk, MEM_LOG);
+    uint32_t state = mem_store_pending(n->disk, MEM_STATE);
+
+    log = log > 1 || log_before > 0 ? (uint32_t)prng_below(&n->sim->prng, log + 1) : 0;
+    state = state > 1 ? (uint32_t)prng_below(&n->sim->prng, state + 1) : 0;
+    mem_store_crash(n->disk, log, state);
+}
+
 void store_crash_begin(struct sim_node *n)
 {
     struct sim *s = n->sim;
+    uint32_t log_before;
 
     if (n->lmdb != NULL) {
         store_lmdb_stop(n->lmdb, n->running);
         return;
     }
+    log_before = mem_store_pending(n->disk, MEM_LOG);
+    mem_store_hold(n->disk, true);
     for (int lane = 0; lane < DISK_LANES_COUNT; lane++) {
         /* What the disk was at may have happened or not. */
         if (n->running[lane] != NULL && prng_below(&s->prng, 2) == 0) {
@@ -70,6 +85,7 @@ void store_crash_begin(struct sim_node *n)
             s->counts.jobs_lost++;
         }
     }
+    lose_unsynced(n, log_before);
 }
 
 void store_crash_end(struct sim_node *n)
@@ -89,6 +105,9 @@ void store_crash_end(struct sim_node *n)
 
 int store_start(struct sim_node *n, char *text, size_t text_bytes)
 {
+#ifdef KV_MUTANTS
+    store_of(n)->bug = n->sim->swarm.bug;
+#endif
     if (n->disk != NULL) {
         return mem_store_reopen(n->disk);
     }

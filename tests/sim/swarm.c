@@ -94,6 +94,7 @@ void faults_draw(struct sim *s, const struct sim_swarm *fixed)
                       : coin(s) ? draw(s, 16, 64)
                                 : draw(s, 64, 4096),
         .checkpoint_ms = draw(s, 20, 2000),
+        .bug = fixed->bug,
     };
     w->replicas = coin(s) ? 3 : 1 + draw(s, 0, 4);
     draw_network(s, &w->f);

@@ -246,6 +246,9 @@ static void world_config(const struct sim *s, uint32_t id, struct node_config *c
     c->checkpoint_ms_max = s->swarm.checkpoint_ms;
     c->delta_bytes_max = 1024 * 1024;
     c->memory_bytes_max = 64 * 1024 * 1024;
+#ifdef KV_MUTANTS
+    c->bug = s->swarm.bug;
+#endif
 }
 
 void world_start_node(struct sim *s, uint32_t id)

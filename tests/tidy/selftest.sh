@@ -97,6 +97,8 @@ plant_object release libbase.a 'failpoint_hit is for test builds' 'void failpoin
 else
   for i in 1 2 3 4 5 6 7; do say 1 "libraft.a is not built ($i)"; done
 fi
+plant bugs raft/zz.c 'int f(struct o *o)\n{\n    return o->bug == 5;\n}\n' 'there is still' 'a planted bug in every build'
+
 plant memory server/zz.c 'void f(void)\n{\n    p = malloc(10);\n}\n' 'malloc\(\)' 'malloc in the server'
 plant memory client/zz.c 'void f(void)\n{\n    free (p);\n}\n' 'free\(\)' 'free in the client'
 plant memory rpc/zz.c 'char *f(void)\n{\n    return strdup(s);\n}\n' 'strdup\(\)' 'strdup in rpc'

@@ -168,6 +168,15 @@ check_release() { # the release libraries hold no failpoint
   done
 }
 
+check_bugs() { # planted bugs (raft/base/bug.h) are in no build but MODE=mutants
+  local f
+  ! grep -qs KV_MUTANTS "$bin/flags" || echo "$bin/flags:1: is a build with planted bugs"
+  with house grep -lE 'KV_BUG|KV_MUTANTS|[.>]bug\b' | grep '\.c$' | while read -r f; do
+    gcc -E -P -std=gnu11 -D_GNU_SOURCE -I. "$f" 2> /dev/null | grep -E 'KV_BUG|KV_MUTANTS|[.>]bug\b|uint32_t bug;' |
+      sed -n "1s|^ *|$f:1: without KV_MUTANTS there is still: |p"
+  done
+}
+
 check_readmes() { # the README.md of each folder lists its files
   local folder readme f stem
   for folder in $folders; do
@@ -225,7 +234,7 @@ check_scripts() { # scripts are executable, say what they are, and pass bash -n
   done
 }
 
-all="includes purity base memory banned text size head globals release readmes paths mirror scripts"
+all="includes purity base memory banned text size head globals release bugs readmes paths mirror scripts"
 if [ "${1:-}" = -l ]; then
   echo "$all"
   exit 0
