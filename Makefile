@@ -43,6 +43,7 @@ NGROUPS   ?= 8
 PORT_BASE ?= 7400
 CLUSTER_DIR ?= cluster
 FUZZ_SECONDS ?= 10
+SIM_LMDB_SEEDS ?= 40
 SIM_SEEDS ?= 40
 SIM_FIRST ?= 1
 MUTANT_RUNS ?= 5
@@ -332,8 +333,9 @@ scenario: $(SCENARIO_BIN) ## run the scenario files
 rewrite: $(SCENARIO_BIN) ## rewrite the expected output in scenario files; explain each change
 	@for t in $(SCENARIO_BIN); do KV_REWRITE=1 $$t || exit 1; done; git diff --stat -- tests
 
-sim: $(O)/kvsim ## run the simulator over SIM_SEEDS seeds
-	@KVSIM=$(O)/kvsim SIM_FIRST=$(SIM_FIRST) SIM_SEEDS=$(SIM_SEEDS) $(RUNG) -n $(call in_mode,sim) -t 1200 scripts/sim.sh
+sim: $(O)/kvsim ## run the simulator over SIM_SEEDS seeds, and SIM_LMDB_SEEDS with real stores
+	@KVSIM=$(O)/kvsim SIM_FIRST=$(SIM_FIRST) SIM_SEEDS=$(SIM_SEEDS) $(RUNG) -n $(call in_mode,sim) -t 1200 \
+	  scripts/sim.sh $(if $(filter release debug,$(MODE)),'env SIM_ARGS=--store=lmdb SIM_SEEDS=$(SIM_LMDB_SEEDS) scripts/sim.sh')
 
 SUB = $(MAKE) BUILD='$(BUILD)' V='$(V)' T='$(T)' C='$(C)' SIM_SEEDS='$(SIM_SEEDS)'
 SANITIZED = unit $(if $(wildcard tests/scenarios/test_*.c tests/*/test_scenario*.c),scenario) \

@@ -14,7 +14,9 @@ seeds=${SIM_SEEDS:-300}
 duration=${SIM_TIME:-20s}
 jobs=${SIM_JOBS:-$(nproc)}
 block=50
-work=$(mktemp -d)
+# In memory, for the stores of --store lmdb: they are deleted here also when kvsim is ended.
+work=$(mktemp -d -p /dev/shm 2> /dev/null || mktemp -d)
+export TMPDIR=$work
 trap 'rm -rf "$work"' EXIT
 failed=0
 n=0
