@@ -54,7 +54,7 @@ static void row_add(struct worker *w, enum history_type type, const struct kv_re
         op.node = r->at.node;
         op.group = r->at.group;
         op.term = r->at.term;
-        op.rev = type == HISTORY_OK ? r->rev : 0;
+        op.rev = r->rev; /* Of a cas that did not match: what it saw. */
         op.at_rev = r->at.rev;
     }
     if (history_append(all->o.history, &op, w->work.kind, w->work.ints,

@@ -276,13 +276,24 @@ static int type_read(struct reading *r, const struct edn_node *n,
 
 static int f_read(struct reading *r, const struct edn_node *n, enum history_f *out)
 {
+    static const unsigned fs[] = {
+        [HISTORY_REGISTER] =
+            1u << HISTORY_READ | 1u << HISTORY_WRITE | 1u << HISTORY_CAS,
+        [HISTORY_SET] = 1u << HISTORY_READ | 1u << HISTORY_ADD,
+        [HISTORY_COUNTER] = 1u << HISTORY_READ | 1u << HISTORY_ADD,
+        [HISTORY_APPEND] = 1u << HISTORY_TXN,
+        [HISTORY_UNIQUE] = 1u << HISTORY_GENERATE,
+        [HISTORY_BANK] = 1u << HISTORY_READ | 1u << HISTORY_TRANSFER,
+    };
+
     for (enum history_f f = HISTORY_READ; f < HISTORY_FAULT; f++) {
-        if (edn_is(n, history_f_name(f))) {
+        if ((fs[r->workload] >> f & 1) != 0 && edn_is(n, history_f_name(f))) {
             *out = f;
             return 0;
         }
     }
-    return wrong(r, ":f is no operation that we know");
+    return wrong(r, ":f is no operation of the workload %s",
+                 history_workload_name(r->workload));
 }
 
 /* "n3" or 3. */

@@ -131,10 +131,11 @@ static void value_write(const struct writer *w, const struct history_op *op)
  * not hold becomes a dash. */
 static void nemesis_write(const struct writer *w, const struct history_op *op)
 {
-    const char *text = op->text == NULL || op->text[0] == '\0' ? "fault" : op->text;
+    const char *text = op->text == NULL ? "" : op->text;
     bool is_edn = w->format == ROWS_EDN;
 
     fputs(is_edn ? ", :process :nemesis, :f :" : "\t:", w->out);
+    fputs(*text == '\0' || *text == ' ' ? "fault" : "", w->out);
     for (; *text != '\0' && *text != ' '; text++) {
         bool is_plain = (*text >= 'a' && *text <= 'z') ||
                         (*text >= 'A' && *text <= 'Z') ||
