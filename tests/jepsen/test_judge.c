@@ -71,7 +71,7 @@ static void a_run_with_all_it_needs_is_valid(void **state)
     assert_int_equal(valid_of("rate"), VERDICT_VALID);
     for (uint32_t i = 0; i < run.verdicts_count; i++) {
         if (run.verdicts[i].valid != VERDICT_VALID) {
-            assert_string_equal(run.verdicts[i].checker, "ids"); /* No history. */
+            assert_string_equal(run.verdicts[i].checker, "unique"); /* No history. */
         }
     }
 }
