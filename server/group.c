@@ -303,6 +303,18 @@ int group_transfer(struct group *g, uint32_t node)
     return rc;
 }
 
+int group_propose_config(struct group *g, const struct raft_config *config)
+{
+    struct raft_event ev = {.kind = RAFT_EV_PROPOSE_CONFIG};
+
+    KV_ASSERT(g->magic == GROUP_MAGIC);
+    if (!group_leads(g)) {
+        return KV_ENOTLEADER;
+    }
+    ev.u.config = config;
+    return group_feed(g, &ev);
+}
+
 void group_tick(struct group *g)
 {
     uint64_t now_ms = g->node->now_ms;
@@ -433,4 +445,5 @@ void group_stats_get(const struct group *g, struct group_stats *out)
     *out = g->stats;
     out->tail_bytes = g->tail.bytes;
     out->delta_bytes = state_delta_bytes(g->st);
+    out->state_lost = g->lost.is_lost;
 }

@@ -66,6 +66,13 @@ void group_expire(struct group *g, uint64_t now_ms);
 /* Hands leadership to the replica on `node`. 0, KV_ENOTLEADER, KV_EBUSY. */
 KV_MUST_CHECK int group_transfer(struct group *g, uint32_t node);
 
+/* Proposes another set of voters, learners and W among the replicas that exist; the
+ * core makes the joint steps itself. Leader only; the effect is seen in group_config().
+ * The caller tells the node (node_group_touch()). 0, KV_ENOTLEADER (also while it hands
+ * over), KV_EBUSY (a change is going on, or the term is too young), KV_EINVAL. */
+KV_MUST_CHECK int group_propose_config(struct group *g,
+                                       const struct raft_config *config);
+
 /* ---- looking in ---- */
 
 group_id group_id_get(const struct group *g);
@@ -92,6 +99,7 @@ struct group_stats {
         snapshots_installed;
     uint64_t compactions;
     size_t tail_bytes, delta_bytes;
+    bool state_lost; /* It waits for a snapshot of a leader. */
 };
 void group_stats_get(const struct group *g, struct group_stats *out);
 

@@ -5,6 +5,7 @@
  * new process on a new connection.
  */
 #include "raft/base/arena.h"
+#include "tests/sim/peace.h"
 #include "tests/sim/workload.h"
 
 static void wake_at(struct sim *s, struct sim_client *c, uint64_t at_us)
@@ -58,6 +59,10 @@ static void client_end(struct sim *s, struct sim_client *c)
 {
     KV_ASSERT(c->busy);
     c->busy = false;
+    if (c->probe != NULL) {
+        *c->probe = c->op.outcome == LINEAR_OK;
+        c->probe = NULL;
+    }
     if (!s->healed || s->now_us < s->end_us) {
         wake_at(s, c, s->now_us + think_us(s));
     }
@@ -70,45 +75,87 @@ static void client_silence(struct sim *s, struct sim_client *c)
     client_end(s, c);
 }
 
-static void client_begin(struct sim *s, struct sim_client *c)
+/* Connects to this node, if need be. Returns when the first bytes arrive. */
+static uint64_t client_connect(struct sim *s, struct sim_client *c, uint32_t node)
 {
-    struct buf b;
-    uint8_t *copy;
     uint64_t at = s->now_us + net_delay_us(s);
 
-    if (c->conn == 0) {
-        c->node = 1 + (uint32_t)prng_below(&s->prng, s->swarm.nodes);
-        if (!world_is_up(s, c->node)) {
-            wake_at(s, c, s->now_us + think_us(s)); /* Refused; nothing was asked. */
-            return;
-        }
-        c->conn = ++s->next_id;
-        c->in_len = 0;
-        scan_init(&c->scan, &scan_limits_response);
-        heap_push(s, (struct sim_event){.at_us = at,
-                                        .kind = EV_CONN_OPEN,
-                                        .node = c->node,
-                                        .life = s->nodes[c->node].life,
-                                        .id = c->conn});
-        at++;
+    if (c->conn != 0) {
+        return at;
     }
-    buf_init(&b, 1 << 20);
-    workload_choose(s, c, &b);
-    copy = kv_mem_zalloc(b.len);
+    c->node = node;
+    c->conn = ++s->next_id;
+    c->in_len = 0;
+    scan_init(&c->scan, &scan_limits_response);
+    heap_push(s, (struct sim_event){.at_us = at,
+                                    .kind = EV_CONN_OPEN,
+                                    .node = c->node,
+                                    .life = s->nodes[c->node].life,
+                                    .id = c->conn});
+    return at + 1;
+}
+
+static void client_send(struct sim *s, struct sim_client *c, uint64_t at,
+                        const struct buf *b)
+{
+    uint8_t *copy = kv_mem_zalloc(b->len);
+
     KV_ASSERT(copy != NULL);
-    memcpy(copy, b.data, b.len);
+    memcpy(copy, b->data, b->len);
     heap_push(s, (struct sim_event){.at_us = at,
                                     .kind = EV_CONN_DATA,
                                     .node = c->node,
                                     .life = s->nodes[c->node].life,
                                     .id = c->conn,
                                     .data = copy,
-                                    .len = (uint32_t)b.len});
-    buf_close(&b);
+                                    .len = (uint32_t)b->len});
     c->busy = true;
     c->deadline_us = s->now_us + 7000000;
     s->counts.ops++;
     wake_at(s, c, c->deadline_us);
+}
+
+static void client_begin(struct sim *s, struct sim_client *c)
+{
+    uint32_t node = 1 + (uint32_t)prng_below(&s->prng, s->swarm.nodes);
+    struct buf b;
+    uint64_t at;
+
+    if (c->conn == 0 && !world_is_up(s, node)) {
+        wake_at(s, c, s->now_us + think_us(s)); /* Refused; nothing was asked. */
+        return;
+    }
+    at = client_connect(s, c, node);
+    buf_init(&b, 1 << 20);
+    workload_choose(s, c, &b);
+    client_send(s, c, at, &b);
+    buf_close(&b);
+}
+
+void client_probe(struct sim *s, struct peace *p, uint32_t group)
+{
+    struct sim_client *c = NULL;
+    uint32_t node = faults_draw_between(s, 1, s->swarm.nodes);
+    struct buf b;
+    uint64_t at;
+
+    for (uint32_t i = 0; i < s->swarm.clients && c == NULL; i++) {
+        c = s->clients[i].busy ? NULL : &s->clients[i];
+    }
+    while (!p->core[node]) {
+        node = node % s->swarm.nodes + 1;
+    }
+    if (c == NULL) {
+        return; /* Later. */
+    }
+    client_drop_conn(s, c, true);
+    at = client_connect(s, c, node);
+    buf_init(&b, 1 << 20);
+    workload_probe(s, c, group, &b);
+    c->probe = &p->probed[group];
+    client_send(s, c, at, &b);
+    buf_close(&b);
+    s->counts.probes++;
 }
 
 static void client_answer(struct sim *s, struct sim_client *c, struct kv_bytes message)

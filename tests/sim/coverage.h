@@ -26,36 +26,36 @@ enum {
 };
 
 /* Things that have no list of their own. X(name) */
-#define SIM_COVER_MAP(X)                                                     \
-    X(term_change)                                                           \
-    X(leader_elected)                                                        \
-    X(leader_lost)      /* It follows, or asks again. */                     \
-    X(pre_vote_failed)  /* Asked around and went back to following. */       \
-    X(election_failed)  /* Campaigned and went back to following. */         \
-    X(entries_replaced) /* A follower cut its log. */                        \
-    X(append_rejected)                                                       \
-    X(commit_by_restart) /* A process began with a commit index. */          \
-    X(snapshot_wanted)                                                       \
-    X(snapshot_made)                                                         \
-    X(snapshot_sent)                                                         \
-    X(snapshot_installed)                                                    \
-    X(snapshot_failed)                                                       \
-    X(snapshot_resumed) /* A chunk was asked for again, from the middle. */  \
-    X(snapshot_late)    /* Refused: the log has it all. */                   \
-    X(log_compacted)                                                         \
-    X(config_joint)    /* A leader entered a joint configuration. */         \
-    X(config_left)     /* and left it. */                                    \
-    X(config_learner)  /* A voter became a learner. */                       \
-    X(config_voter)    /* A learner became a voter. */                       \
-    X(config_w)        /* W changed. */                                      \
-    X(config_rollback) /* An adopted configuration was dropped. */           \
-    X(leader_demoted)  /* A leader stepped down: it has no vote any more. */ \
-    X(transfer_done)   /* A campaign that the old leader asked for won. */   \
-    X(peer_down_hint)                                                        \
-    X(read_at_once)                                                          \
-    X(read_failed)                                                           \
-    X(impaired)        /* A replica found damage in its log */               \
-    X(impaired_healed) /* and was whole again. */                            \
+#define SIM_COVER_MAP(X)                                                       \
+    X(term_change)                                                             \
+    X(leader_elected)                                                          \
+    X(leader_lost)      /* It follows, or asks again. */                       \
+    X(pre_vote_failed)  /* Asked around and went back to following. */         \
+    X(election_failed)  /* Campaigned and went back to following. */           \
+    X(entries_replaced) /* A follower cut its log. */                          \
+    X(append_rejected)                                                         \
+    X(commit_by_restart) /* A process began with a commit index. */            \
+    X(snapshot_wanted)                                                         \
+    X(snapshot_made)                                                           \
+    X(snapshot_sent)                                                           \
+    X(snapshot_installed)                                                      \
+    X(snapshot_failed)                                                         \
+    X(snapshot_resumed) /* A chunk was asked for again, from the middle. */    \
+    X(snapshot_late)    /* Refused: the log has it all. */                     \
+    X(log_compacted)                                                           \
+    X(config_joint)      /* A leader entered a joint configuration. */         \
+    X(config_left)       /* and left it. */                                    \
+    X(config_learner)    /* A voter became a learner. */                       \
+    X(config_voter)      /* A learner became a voter. */                       \
+    X(config_w)          /* W changed. */                                      \
+    X(config_rollback)   /* An adopted configuration was dropped. */           \
+    X(leader_demoted)    /* A leader stepped down: it has no vote any more. */ \
+    X(transfer_campaign) /* The old leader asked for it. */                    \
+    X(peer_down_hint)                                                          \
+    X(read_at_once)                                                            \
+    X(read_failed)                                                             \
+    X(impaired)        /* A replica found damage in its log */                 \
+    X(impaired_healed) /* and was whole again. */                              \
     X(state_lost)
 
 /* Only counters: coverage_add() relies on it. */

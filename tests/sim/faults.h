@@ -20,6 +20,7 @@ struct sim_swarm;
 /* Faults that come at random times: the mean time between two of a kind, by the name
  * of the field in struct sim_strengths; and how each of them begins (faults_*.c). */
 #define SIM_NEMESIS_MAP(X)                      \
+    X(config_every_ms, operator_change)         \
     X(crash_every_ms, faults_crash_idle)        \
     X(turn_crash_every_ms, faults_crash_turn)   \
     X(job_crash_every_ms, faults_crash_job)     \
@@ -81,6 +82,8 @@ struct sim_strengths {
     X(cut_bridge)              \
     X(cut_link)                \
     X(cut_one_way)             \
+    X(configs_begun)           \
+    X(configs_refused)         \
     X(heals)                   \
     X(clogs)                   \
     X(pauses)                  \
@@ -151,6 +154,9 @@ void faults_node_died(struct sim *s, uint32_t node);
  * caller ends it. The job ran, or in part, or not at all. */
 struct disk_job;
 bool faults_job_kills(struct sim *s, uint32_t node, struct disk_job *job);
+
+/* ---- operator.c: configurations ---- */
+void operator_change(struct sim *s, uint32_t node);
 
 /* ---- faults_net.c ---- */
 void faults_cut(struct sim *s, uint32_t node);

@@ -409,7 +409,9 @@ static void check_reads(struct judge *j, const struct judge_view *v,
                        v->group, v->node, (ull)read->index, (ull)p->read_least[at]);
         }
     }
-    if (up->reads_count > 0 && up->reads[0].error == 0 && !v->st.can_read) {
+    /* Where it stepped down within the step, nobody can tell any more. */
+    if (up->reads_count > 0 && up->reads[0].error == 0 && !v->st.can_read &&
+        v->st.role == RAFT_LEADER) {
         judge_fail(j, JUDGE_READ,
                    "group %u: node %u serves reads before an entry of its term %llu is "
                    "committed",

@@ -373,7 +373,9 @@ void judge_sent(struct judge *j, const struct judge_view *v, const struct raft_m
         vote_granted(j, v, m->term, v->node); /* It counts its own vote. */
         /* fall through */
     case RAFT_MSG_PRE_VOTE:
-        if (!raft_quorum_votes(v->config, v->node)) {
+        /* While the configuration that leaves it out is not known to be committed, its
+         * log may be needed (diss. §4.2.2). */
+        if (!raft_quorum_votes(v->config, v->node) && v->config_index <= v->st.commit) {
             judge_fail(j, JUDGE_STRANGERS,
                        "group %u: node %u has no vote and asks for votes", v->group,
                        v->node);

@@ -5,6 +5,7 @@
 #include "raft/base/arena.h"
 #include "raft/base/err.h"
 #include "tests/sim/options.h"
+#include "tests/sim/peace.h"
 
 void sim_fail(struct sim *s, const char *format, ...)
 {
@@ -123,22 +124,21 @@ static bool step(struct sim *s, uint64_t until_us)
 /* After the faults: within a bound everything must be as one wishes. */
 static void run_to_peace(struct sim *s)
 {
-    char why[256] = "";
-    uint64_t limit_us;
+    struct peace p;
+    uint64_t begin_us = s->now_us = s->end_us;
 
-    s->end_us = s->now_us;
-    faults_heal(s);
-    limit_us = s->now_us + 30000000;
-    for (uint64_t at = s->now_us; at <= limit_us && !sim_failed(s); at += 100000) {
-        while (step(s, at)) {
+    peace_begin(s, &p);
+    s->counts.peace_partial += p.partial;
+    for (uint64_t ms = 0; ms <= PEACE_LIMIT_MS && !sim_failed(s); ms += PEACE_STEP_MS) {
+        while (step(s, begin_us + ms * 1000)) {
         }
-        s->now_us = KV_MAX(s->now_us, at);
-        if (client_all_idle(s) && check_converged(s, why, sizeof why)) {
+        s->now_us = KV_MAX(s->now_us, begin_us + ms * 1000);
+        if (!sim_failed(s) && peace_reached(s, &p)) {
             return;
         }
     }
-    judge_fail(&s->judge, JUDGE_LIVENESS, "no peace 30 s after the last fault: %s",
-               why);
+    judge_fail(&s->judge, JUDGE_LIVENESS, "no peace %d s after the last fault: %s",
+               PEACE_LIMIT_MS / 1000, p.why);
 }
 
 static void world_free(struct sim *s)
@@ -215,6 +215,7 @@ bool sim_run(struct sim *s, uint64_t seed, const struct sim_options *o,
     *out = (struct sim_result){.violated = s->judge.violated,
                                .sim_us = s->now_us,
                                .failed_us = s->now_us,
+                               .peace_us = s->now_us - KV_MIN(s->now_us, s->end_us),
                                .digest = s->trace.digest,
                                .faults = s->faults,
                                .swarm = s->swarm,

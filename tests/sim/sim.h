@@ -69,6 +69,10 @@ struct sim_swarm {
     X(checkpoints)       \
     X(snapshots)         \
     X(halts)             \
+    X(peace_partial)     \
+    X(left_dead)         \
+    X(left_cut_off)      \
+    X(probes)            \
     X(reconnects)        \
     X(disk_calls)        \
     X(disk_cuts)         \
@@ -86,6 +90,7 @@ struct sim_counts {
 
 struct sim;
 struct sim_options;
+struct peace;
 struct mem_store;
 struct store_lmdb;
 
@@ -160,6 +165,7 @@ struct sim_client {
     uint64_t conn; /* 0: none. */
     uint32_t msgid;
     bool busy;
+    bool *probe; /* Set when the write under way is done; NULL: it is no probe. */
     /* The request under way (workload.c). */
     enum rpc_method method;
     int wants;       /* Error that it must get; 0: any outcome. */
@@ -247,6 +253,8 @@ void client_from_node(struct sim *s, uint32_t node, uint64_t conn,
 void client_close_from_node(struct sim *s, uint32_t node, uint64_t conn);
 void client_node_down(struct sim *s, uint32_t node);
 bool client_all_idle(const struct sim *s);
+/* An idle client writes to this group, through a node of the core. */
+void client_probe(struct sim *s, struct peace *p, uint32_t group);
 void client_free_all(struct sim *s);
 
 /* ---- watch.c: what the judge is told ---- */
@@ -260,7 +268,6 @@ void watch_turn(struct sim *s, uint32_t id);
 void watch_frames(struct sim *s, struct kv_bytes frames);
 
 /* ---- check.c ---- */
-bool check_converged(struct sim *s, char *why, size_t why_bytes);
 void check_history(struct sim *s);
 
 /* ---- report.c ---- */
@@ -279,6 +286,7 @@ static inline bool sim_failed(const struct sim *s)
 struct sim_result {
     enum judge_number violated; /* JUDGE_NOTHING: all is well. */
     uint64_t sim_us, failed_us; /* Simulated; when it failed. */
+    uint64_t peace_us;          /* From the last fault until all was well. */
     uint64_t digest;
     uint64_t faults; /* Numbered ones. */
     struct sim_swarm swarm;

@@ -47,6 +47,7 @@ static void draw_network(struct sim *s, struct sim_strengths *f)
 
 static void draw_nodes(struct sim *s, struct sim_strengths *f)
 {
+    f->config_every_ms = seldom(s, 3, 200, 6000);
     f->crash_every_ms = strength(s, 500, 8000);
     f->turn_crash_every_ms = seldom(s, 3, 500, 8000);
     f->job_crash_every_ms = seldom(s, 3, 500, 8000);

@@ -88,6 +88,7 @@ static void cover_msgs(struct sim_cover *c, const struct raft_event *ev,
 
         c->sent[m->type]++;
         c->append_rejected += m->type == RAFT_MSG_APPEND_REPLY && m->rejected;
+        c->transfer_campaign += m->type == RAFT_MSG_VOTE && m->transfer;
         c->snapshot_sent += m->type == RAFT_MSG_SNAPSHOT && m->chunk.offset == 0;
         c->snapshot_resumed +=
             m->type == RAFT_MSG_SNAPSHOT_REPLY && m->rejected && m->chunk.offset > 0;

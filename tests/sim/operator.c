@@ -1,0 +1,90 @@
+/* tests/sim/operator.c - somebody who changes configurations while all else goes on.
+ *
+ * Inside the replicas that exist: W between the majority and all, a voter becomes a
+ * learner, a learner votes again, or several of these at once. Counted as a fault,
+ * because it comes at random times and must hurt nothing.
+ */
+#include "raft/quorum.h"
+#include "tests/sim/sim.h"
+
+/* The group's leader that can be told now; 0: none. */
+static uint32_t leader_of(const struct sim *s, uint32_t group)
+{
+    for (uint32_t id = 1; id <= s->swarm.nodes; id++) {
+        const struct sim_node *n = &s->nodes[id];
+        const struct group *g = n->node == NULL ? NULL : node_group(n->node, group);
+
+        if (g != NULL && n->paused_until_us <= s->now_us && group_is_leader(g)) {
+            return id;
+        }
+    }
+    return 0;
+}
+
+static void move(raft_id *from, uint32_t *from_count, raft_id *to, uint32_t *to_count,
+                 uint32_t at)
+{
+    raft_id id = from[at];
+    uint32_t place = 0;
+
+    memmove(from + at, from + at + 1, (*from_count - at - 1) * sizeof *from);
+    from[--*from_count] = 0;
+    while (place < *to_count && to[place] < id) {
+        place++;
+    }
+    memmove(to + place + 1, to + place, (*to_count - place) * sizeof *to);
+    to[place] = id;
+    ++*to_count;
+}
+
+/* A change of `c` at random. */
+static void change(struct sim *s, struct raft_config *c)
+{
+    uint32_t what = faults_draw_between(s, 0, 9), least;
+
+    if (what < 5 && c->learners_count > 0) {
+        move(c->learners, &c->learners_count, c->voters, &c->voters_count,
+             faults_draw_between(s, 0, c->learners_count - 1));
+    } else if (what < 7 && c->voters_count > 1) {
+        move(c->voters, &c->voters_count, c->learners, &c->learners_count,
+             faults_draw_between(s, 0, c->voters_count - 1));
+    }
+    least = raft_quorum_majority_of(c->voters_count);
+    if (what >= 6 || c->w > c->voters_count || (c->w != 0 && c->w < least)) {
+        c->w = faults_draw_between(s, least, c->voters_count);
+    }
+    if (c->w == least) {
+        c->w = 0; /* Another way to say it. */
+    }
+}
+
+void operator_change(struct sim *s, uint32_t node)
+{
+    uint32_t group = faults_draw_between(s, 0, s->swarm.groups);
+    struct raft_config c;
+    struct node *n;
+    int rc;
+
+    node = leader_of(s, group);
+    if (node == 0) {
+        return;
+    }
+    n = s->nodes[node].node;
+    c = *group_config(node_group(n, group));
+    c.voters_old_count = 0; /* In the middle of a change: it will be refused. */
+    c.w_old = 0;
+    memset(c.voters_old, 0, sizeof c.voters_old);
+    change(s, &c);
+    if (faults_draw_between(s, 0, 2) == 0) {
+        change(s, &c);
+    }
+    node_tick(n);
+    rc = group_propose_config(node_group(n, group), &c);
+    if (rc == 0) {
+        s->counts.configs_begun++;
+    } else {
+        s->counts.configs_refused++;
+    }
+    node_group_touch(n, group);
+    world_turn_end(s, node);
+}

@@ -1,0 +1,206 @@
+/* tests/sim/peace.c - a core of nodes, what it must be able to do, whether it did. */
+#include "tests/sim/peace.h"
+
+#include <stdio.h>
+
+#include "raft/quorum.h"
+
+/* ---- the core ---- */
+
+/* A group may need the very disk that was damaged: then everybody has to be there. */
+static bool disks_are_whole(const struct sim *s)
+{
+    const struct sim_strengths *f = &s->swarm.f;
+
+    return f->rot_entry_every_ms == 0 && f->rot_row_every_ms == 0 &&
+           f->rot_file_every_ms == 0 && f->lose_node_every_ms == 0;
+}
+
+static bool is_formed(struct sim *s)
+{
+    for (uint32_t i = 1; i <= s->swarm.nodes; i++) {
+        struct store *store = store_of(&s->nodes[i]);
+        struct store_identity id;
+
+        if (store->ops->identity_load(store, &id) != 0 || id.cluster == 0 ||
+            s->nodes[i].node == NULL || !s->nodes[i].node->map_known) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Cuts a node off, or kills it, for ever. */
+static void leave_out(struct sim *s, struct peace *p, uint32_t id)
+{
+    p->core[id] = false;
+    if (faults_coin(s)) {
+        s->counts.left_dead++;
+        world_crash_node(s, id);
+        return;
+    }
+    s->counts.left_cut_off++;
+    for (uint32_t other = 1; other <= s->swarm.nodes; other++) {
+        s->cut[id][other] = s->cut[other][id] = other != id;
+    }
+    sim_note(s, id, "cut off for ever");
+}
+
+void peace_begin(struct sim *s, struct peace *p)
+{
+    uint32_t spare = (s->swarm.nodes - 1) / 2; /* That a quorum can do without. */
+    bool partial;
+
+    *p = (struct peace){.partial = false};
+    faults_heal(s);
+    for (uint32_t i = 1; i <= s->swarm.nodes; i++) {
+        p->core[i] = !s->nodes[i].is_lost;
+    }
+    partial = spare > 0 && disks_are_whole(s) && is_formed(s) && faults_coin(s);
+    for (uint32_t i = 0; partial && i < 1 + prng_below(&s->prng, spare); i++) {
+        uint32_t id = faults_draw_between(s, 1, s->swarm.nodes);
+
+        if (p->core[id]) {
+            leave_out(s, p, id);
+            p->partial = true;
+        }
+    }
+}
+
+/* ---- which groups must live ---- */
+
+/* In the core, and not waiting for a snapshot of a leader: while a quorum does, nobody
+ * can lead. */
+static bool can_vote(const struct sim *s, const struct peace *p, uint32_t node,
+                     uint32_t group)
+{
+    struct group *g;
+    struct group_stats stats;
+
+    if (node > SIM_NODES_MAX || !p->core[node] || s->nodes[node].node == NULL) {
+        return false;
+    }
+    g = node_group(s->nodes[node].node, group);
+    if (g == NULL) {
+        return true; /* It will be opened. */
+    }
+    group_stats_get(g, &stats);
+    return !stats.state_lost;
+}
+
+static uint32_t voters_in(const struct sim *s, const struct peace *p, uint32_t group,
+                          const raft_id *ids, uint32_t count)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        n += can_vote(s, p, ids[i], group);
+    }
+    return n;
+}
+
+static bool has_quorums(const struct sim *s, const struct peace *p, uint32_t group,
+                        const struct raft_config *c)
+{
+    uint32_t now = voters_in(s, p, group, c->voters, c->voters_count);
+    uint32_t old = voters_in(s, p, group, c->voters_old, c->voters_old_count);
+
+    return c->voters_count > 0 && now >= raft_quorum_w(c) &&
+           (c->voters_old_count == 0 || old >= raft_quorum_w_old(c));
+}
+
+/* By every configuration that a replica in the core goes by. */
+static bool must_live(const struct sim *s, const struct peace *p, uint32_t group)
+{
+    bool any = false;
+
+    for (uint32_t i = 1; i <= s->swarm.nodes; i++) {
+        const struct node *n = s->nodes[i].node;
+        const struct group *g = n == NULL ? NULL : node_group(n, group);
+
+        if (!p->core[i] || g == NULL) {
+            continue;
+        }
+        any = true;
+        if (!has_quorums(s, p, group, group_config(g))) {
+            return false;
+        }
+    }
+    return any;
+}
+
+/* ---- is it so? ---- */
+
+static bool nodes_run(const struct sim *s, struct peace *p)
+{
+    for (uint32_t i = 1; i <= s->swarm.nodes; i++) {
+        const struct node *n = s->nodes[i].node;
+
+        if (p->core[i] && (n == NULL || n->phase != NODE_RUNNING || !n->map_known)) {
+            snprintf(p->why, sizeof p->why, "node %u is not running", i);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool replicas_agree(const struct sim *s, struct peace *p, uint32_t group)
+{
+    const struct state_meta *first = NULL;
+
+    for (uint32_t i = 1; i <= s->swarm.nodes; i++) {
+        const struct node *n = s->nodes[i].node;
+        const struct group *g = n == NULL ? NULL : node_group(n, group);
+        const struct state_meta *meta;
+        uint32_t leader;
+
+        if (!p->core[i] || g == NULL) {
+            continue;
+        }
+        leader = group_leader_node(g);
+        if (leader == 0 || !p->core[leader] || group_requests_count(g) > 0) {
+            snprintf(p->why, sizeof p->why,
+                     "group %u on node %u: leader %u, %u requests wait", group, i,
+                     leader, group_requests_count(g));
+            return false;
+        }
+        meta = group_state_meta(g);
+        first = first == NULL ? meta : first;
+        if (meta->applied.pos.index == 0 ||
+            meta->applied.pos.index != first->applied.pos.index ||
+            meta->state_hash != first->state_hash) {
+            snprintf(p->why, sizeof p->why,
+                     "group %u: node %u has applied %llu, another %llu", group, i,
+                     (unsigned long long)meta->applied.pos.index,
+                     (unsigned long long)first->applied.pos.index);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool peace_reached(struct sim *s, struct peace *p)
+{
+    bool all = true;
+
+    if (!client_all_idle(s)) {
+        snprintf(p->why, sizeof p->why, "a client waits for an answer");
+        return false;
+    }
+    if (!nodes_run(s, p)) {
+        return false;
+    }
+    for (uint32_t group = 0; group <= s->swarm.groups; group++) {
+        if (must_live(s, p, group) && !replicas_agree(s, p, group)) {
+            return false;
+        }
+    }
+    for (uint32_t group = 1; group <= s->swarm.groups; group++) {
+        if (!p->probed[group] && must_live(s, p, group)) {
+            snprintf(p->why, sizeof p->why, "group %u takes no new write", group);
+            client_probe(s, p, group);
+            all = false;
+        }
+    }
+    return all;
+}

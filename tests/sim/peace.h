@@ -1,0 +1,35 @@
+/* tests/sim/peace.h - liveness: the faults end for a core, and it must work.
+ *
+ * In half of the seeds that damaged no disk the core is a random quorum of the nodes,
+ * and the others are dead or cut off for ever; else it is everybody. Within a bound
+ * each group whose quorums lie in the core must have a leader that the core knows, must
+ * commit new entries that are written through the core, and all its replicas in the
+ * core must have applied the same; no request may wait anywhere.
+ *
+ * Needs:    tests/sim/sim.h.
+ * Used by:  tests/sim/run.c.
+ * Threads:  one.
+ */
+#ifndef KV_TESTS_SIM_PEACE_H
+#define KV_TESTS_SIM_PEACE_H
+
+#include "tests/sim/sim.h"
+
+enum {
+    PEACE_LIMIT_MS = 30000,
+    PEACE_STEP_MS = 100, /* Between two looks. */
+};
+
+struct peace {
+    bool core[SIM_NODES_MAX + 1]; /* By node. */
+    bool probed[SIM_GROUPS_MAX];  /* A new write of this group was answered. */
+    bool partial;                 /* Not everybody is in the core. */
+    char why[256];                /* What is still missing. */
+};
+
+/* Ends the faults and chooses the core. */
+void peace_begin(struct sim *s, struct peace *p);
+/* Asks for what was not yet written; true when all is well. */
+bool peace_reached(struct sim *s, struct peace *p);
+
+#endif
