@@ -514,6 +514,15 @@ uint32_t cluster_up(struct cluster *c)
     return up_of(c, &r);
 }
 
+bool cluster_is_stopped(struct cluster *c, uint32_t node)
+{
+    struct keeper_reply r;
+
+    KV_ASSERT(node >= 1 && node <= c->nodes);
+    nodes_ask(c, &r);
+    return r.nodes[node - 1].pid > 0 && process_state(r.nodes[node - 1].pid) == 'T';
+}
+
 const char *cluster_error(const struct cluster *c)
 {
     return c->error;

@@ -128,6 +128,9 @@ void cluster_node(struct cluster *c, uint32_t node, struct cluster_node_info *ou
 /* Nodes that are up; a paused one counts. */
 uint32_t cluster_up(struct cluster *c);
 
+/* Is the node's process stopped at this moment (/proc: T)? */
+bool cluster_is_stopped(struct cluster *c, uint32_t node);
+
 /* Why the last verb that failed did; "" when none did. Valid until the next verb. */
 const char *cluster_error(const struct cluster *c);
 

@@ -46,6 +46,7 @@ struct fault_probe {
     uint32_t late;     /* Arrived behind one that was sent after them. */
     uint32_t min_us;   /* Time on the way; 0 when none arrived. */
     uint32_t median_us;
+    uint32_t max_us;
 };
 
 /* Cuts exactly what the grudge says, heals all else. */
@@ -119,12 +120,17 @@ enum fault_damage {
     FAULT_COPY,     /* `amount` random pages are overwritten by others of the file. */
 };
 
+struct fault_damage_how {
+    enum fault_damage kind;
+    uint64_t amount;
+    uint64_t seed; /* Of the places. */
+};
+
 /* Damages the largest file below the node's data folder (`which` 0), the second
- * largest (1) ... ; by the seed. *out_file (CLUSTER_PATH_BYTES): its name.
- * KV_EINVAL: the node is up; KV_ENOTFOUND: no such file. */
+ * largest (1) ... *out_file (CLUSTER_PATH_BYTES): its name.
+ * KV_EINVAL: the node is up; KV_ENOTFOUND: no such file; KV_EIO. */
 KV_MUST_CHECK int fault_damage(struct cluster *c, uint32_t node, uint32_t which,
-                               enum fault_damage how, uint64_t amount, uint64_t seed,
-                               char *out_file);
+                               const struct fault_damage_how *how, char *out_file);
 
 /* Copies the node's data folder aside, and back; one copy per node, the last one.
  * A node that is up is paused while it is copied. 0, KV_EIO, KV_ENOTFOUND. */
@@ -134,8 +140,10 @@ KV_MUST_CHECK int fault_restore(struct cluster *c, uint32_t node);
 /* Empties the data folder of a node that is down. */
 KV_MUST_CHECK int fault_wipe(struct cluster *c, uint32_t node);
 
-/* Puts a copy of `from`'s data folder in place of node's; node is down. */
-KV_MUST_CHECK int fault_clone(struct cluster *c, uint32_t from, uint32_t node);
+/* Puts a copy of `from`'s data folder in place of node's, which is down; shared: a
+ * link to the very folder. 0, KV_EINVAL, KV_EIO. */
+KV_MUST_CHECK int fault_clone(struct cluster *c, uint32_t from, uint32_t node,
+                              bool shared);
 
 /* ---- all ---- */
 

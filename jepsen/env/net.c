@@ -136,6 +136,7 @@ static void probe_finish(struct net *n)
     if (count > 0) {
         p->result.min_us = (uint32_t)(ways[0] / 1000);
         p->result.median_us = (uint32_t)(ways[count / 2] / 1000);
+        p->result.max_us = (uint32_t)(ways[count - 1] / 1000);
     }
     p->active = false;
     n->ops->probe_end(n);

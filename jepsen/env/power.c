@@ -456,6 +456,11 @@ int power_fail(const char *data_dir, const char *state_dir, uint32_t keep_ppm,
     return p.rc;
 }
 
+void power_forget(const char *state_dir)
+{
+    state_clear(state_dir, "control");
+}
+
 struct layer_control *power_layer_open(const char *state_dir)
 {
     char path[PATH_MAX];

@@ -31,4 +31,7 @@ KV_MUST_CHECK int power_fail(const char *data_dir, const char *state_dir,
                              uint32_t keep_ppm, uint64_t seed,
                              uint64_t *out_lost_bytes);
 
+/* Empties the log: the files of the node were replaced, nothing in it is true. */
+void power_forget(const char *state_dir);
+
 #endif
