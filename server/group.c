@@ -38,8 +38,36 @@ void group_halt(struct group *g, int code, const char *why)
 
 /* ---- life ---- */
 
+void group_limits_init(struct group_limits *l)
+{
+    *l = (struct group_limits){
+        .queued_max = 8192,
+        .batch_max = RAFT_PROPOSALS_MAX,
+        .batch_bytes_max = (size_t)4 * 1024 * 1024,
+        .ring_max = GROUP_RING_CAP,
+        .undurable_bytes_max = (size_t)32 * 1024 * 1024,
+        .read_batches_max = GROUP_READ_BATCHES,
+        .read_count_max = 4096,
+        .serve_bytes_max = (size_t)4 * 1024 * 1024,
+        .apply_flush_max = 2048,
+        .read_ahead_count = 256,
+        .read_ahead_bytes = (size_t)1024 * 1024,
+        .chunks_max = 32,
+    };
+    raft_options_init(&l->raft, 1, 0);
+}
+
 static void options_check(const struct group_options *o)
 {
+    const struct group_limits *l = &o->limits;
+
+    KV_ASSERT(l->queued_max > 0 && l->batch_bytes_max > 0);
+    KV_ASSERT(l->batch_max > 0 && l->batch_max <= RAFT_PROPOSALS_MAX);
+    KV_ASSERT(l->ring_max > 0 && l->ring_max <= GROUP_RING_CAP);
+    KV_ASSERT(l->read_batches_max > 0 && l->read_batches_max <= GROUP_READ_BATCHES);
+    KV_ASSERT(l->read_count_max > 0 && l->serve_bytes_max > 0);
+    KV_ASSERT(l->apply_flush_max > 0 && l->read_ahead_count > 0);
+    KV_ASSERT(l->read_ahead_bytes > 0 && l->chunks_max >= l->raft.snapshot_flight_max);
     KV_ASSERT(o->self != 0);
     KV_ASSERT(o->delta_bytes_max > 0 && o->tail_bytes_max > 0);
     KV_ASSERT(o->log_window > 0 && o->checkpoint_ms_max > 0);
@@ -73,11 +101,12 @@ static int restore_of(struct group *g, const struct log_state *log,
 
 static int open_raft(struct group *g, const struct raft_restore *found)
 {
-    struct raft_options o;
+    struct raft_options o = g->options.limits.raft;
     struct raft_log_reader reader = group_reader(g);
     struct env *env = g->node->env;
 
-    raft_options_init(&o, g->self, env->ops->random(env));
+    o.id = g->self;
+    o.seed = env->ops->random(env);
     o.election_timeout_ms = g->options.election_timeout_ms;
     o.heartbeat_ms = g->options.heartbeat_ms;
 #ifdef KV_MUTANTS

@@ -17,6 +17,28 @@
 
 struct group; /* Opaque; starts with a magic number. */
 
+/* Bounds that make something wait, be refused or be done in parts. The defaults are for
+ * kvd; the simulator sets them so low that the rare branches behind them are common. */
+struct group_limits {
+    uint32_t queued_max;    /* Writes not yet proposed; more get BUSY. */
+    uint32_t batch_max;     /* Writes in one PROPOSE event, */
+    size_t batch_bytes_max; /* and their bytes, at least one write. */
+    uint32_t ring_max;      /* Indexes with requests, not yet applied; up to 4096. */
+    size_t undurable_bytes_max; /* Above it new writes get BUSY. */
+    uint32_t read_batches_max;  /* ReadIndex rounds not yet served; up to 128. */
+    uint32_t read_count_max;    /* Requests in one of them. */
+    size_t serve_bytes_max;     /* Given to readers in a turn of the node. */
+    uint32_t apply_flush_max;   /* Entries applied in one go. */
+    uint32_t read_ahead_count;  /* Entries read from the log, when apply is behind, */
+    size_t read_ahead_bytes;    /* and their bytes, at least one entry. */
+    /* Received chunks on their way to the disk: at least what a leader keeps in flight
+     * (raft.snapshot_flight_max); more come only from two leaders at a time. */
+    uint32_t chunks_max;
+    struct raft_options raft; /* The core's bounds; its id, seed and times are set. */
+};
+
+void group_limits_init(struct group_limits *l);
+
 struct group_options {
     group_id id;
     raft_id self;               /* This node's replica number in the group. */
@@ -28,6 +50,7 @@ struct group_options {
     size_t delta_bytes_max; /* Of each of the two deltas; default 16 MiB. */
     size_t tail_bytes_max;  /* Records in memory beyond what the disk still reads. */
     uint32_t checkpoint_ms_max; /* A changed state is checkpointed after this. */
+    struct group_limits limits;
 };
 
 /* Loads what is stored, makes the core and the state, applies nothing yet.

@@ -14,7 +14,7 @@ void group_apply_forget(struct group *g)
 static int read_ahead(struct group *g, raft_index index)
 {
     struct store *s = g->node->store;
-    raft_index end = KV_MIN(g->commit + 1, index + GROUP_READ_AHEAD_COUNT);
+    raft_index end = KV_MIN(g->commit + 1, index + g->options.limits.read_ahead_count);
     int rc;
 
     /* What is in the tail may not be in the log yet. */
@@ -23,8 +23,8 @@ static int read_ahead(struct group *g, raft_index index)
     }
     group_apply_forget(g);
     arena_reset(&g->ahead_arena);
-    rc = s->ops->log_read(s, g->id, index, end, GROUP_READ_AHEAD_BYTES, &g->ahead_arena,
-                          &g->ahead, &g->ahead_count);
+    rc = s->ops->log_read(s, g->id, index, end, g->options.limits.read_ahead_bytes,
+                          &g->ahead_arena, &g->ahead, &g->ahead_count);
     if (rc != 0) {
         group_apply_forget(g);
         return rc;
@@ -228,14 +228,14 @@ static bool apply_one(struct group *g, raft_index index, struct done *out)
     return true;
 }
 
-/* Applies up to GROUP_APPLY_BATCH entries and answers for them. Returns how many. */
-static uint32_t apply_batch(struct group *g)
+/* Applies up to `max` entries and answers for them. Returns how many. */
+static uint32_t apply_batch(struct group *g, uint32_t max)
 {
     struct done done[GROUP_APPLY_BATCH];
     uint32_t done_count = 0;
     uint32_t count = 0;
 
-    while (count < GROUP_APPLY_BATCH && may_apply(g) && has_room(g)) {
+    while (count < max && may_apply(g) && has_room(g)) {
         raft_index index = group_applied(g) + 1;
 
         if (index > (KV_BUG(g->node->config, K09) ? g->last.index : g->commit) ||
@@ -256,6 +256,7 @@ static uint32_t apply_batch(struct group *g)
 void group_apply_flush(struct group *g)
 {
     struct raft_event ev = {.kind = RAFT_EV_APPLIED};
+    uint32_t batch = KV_MIN(g->options.limits.apply_flush_max, GROUP_APPLY_BATCH);
     uint32_t total = 0;
     uint32_t count;
 
@@ -263,9 +264,9 @@ void group_apply_flush(struct group *g)
         return;
     }
     do {
-        count = apply_batch(g);
+        count = apply_batch(g, batch);
         total += count;
-    } while (count == GROUP_APPLY_BATCH && total < GROUP_APPLY_FLUSH_MAX);
+    } while (count == batch && total < g->options.limits.apply_flush_max);
     if (total == 0 || g->halted != 0) {
         return;
     }

@@ -30,20 +30,9 @@
 
 enum {
     GROUP_MAGIC = 0x47524f50,
-    GROUP_QUEUED_MAX = 8192, /* Writes not yet proposed; more get BUSY. */
-    GROUP_RING_CAP = 4096,   /* Proposed and not yet applied indexes with requests. */
-    GROUP_BATCH_BYTES_MAX = 4 * 1024 * 1024,      /* Of one PROPOSE event. */
-    GROUP_UNDURABLE_BYTES_MAX = 32 * 1024 * 1024, /* Above it new writes get BUSY. */
-    GROUP_READ_BATCHES = 128,    /* ReadIndex rounds asked for and not yet served. */
-    GROUP_READ_COUNT_MAX = 4096, /* Requests in one of them. */
-    GROUP_SERVE_BYTES_MAX =
-        4 * 1024 * 1024,          /* Given to readers in a turn of the node. */
-    GROUP_APPLY_BATCH = 64,       /* Entries between two rounds of replies. */
-    GROUP_APPLY_FLUSH_MAX = 2048, /* Entries in one group_flush(). */
-    GROUP_READ_AHEAD_BYTES =
-        1024 * 1024, /* Of the log, when apply is behind the tail. */
-    GROUP_READ_AHEAD_COUNT = 256,
-    GROUP_CHUNKS_MAX = 32,    /* Received chunks on their way to the disk. */
+    GROUP_RING_CAP = 4096,    /* Proposed and not yet applied indexes with requests. */
+    GROUP_READ_BATCHES = 128, /* ReadIndex rounds asked for and not yet served. */
+    GROUP_APPLY_BATCH = 64,   /* Entries between two rounds of replies. */
     GROUP_NO_SPACE_MS = 1000, /* Until a job is tried again on a full disk. */
     GROUP_FETCH_MS = 500,     /* Between two tries to get a damaged entry. */
     GROUP_FETCH_TRIES = 4,    /* While a leader is known: then it is compacted there. */

@@ -30,7 +30,8 @@ static struct group_read_batch *batch_of(struct group *g, uint64_t tag)
 /* Moves queued reads into the batch of the next tag. */
 static void batch_fill(struct group *g, struct group_read_batch *b)
 {
-    while (g->reads_queued.head != NULL && b->requests.count < GROUP_READ_COUNT_MAX) {
+    while (g->reads_queued.head != NULL &&
+           b->requests.count < g->options.limits.read_count_max) {
         struct request *req = g->reads_queued.head;
 
         request_list_remove(&g->reads_queued, req);
@@ -69,7 +70,7 @@ void group_read_flush(struct group *g)
         return;
     }
     if (g->reads_blocked || !g->apply.has_slots ||
-        g->tag_end - g->tag_begin >= GROUP_READ_BATCHES) {
+        g->tag_end - g->tag_begin >= g->options.limits.read_batches_max) {
         return;
     }
     if (KV_BUG(g->node->config, K06) && g->tag_end > g->tag_begin &&
@@ -244,7 +245,7 @@ static void serve_batch(struct group *g, struct group_read_batch *b)
     while (b->requests.head != NULL) {
         struct request *req = b->requests.head;
 
-        if (g->node->served_bytes >= GROUP_SERVE_BYTES_MAX) {
+        if (g->node->served_bytes >= g->options.limits.serve_bytes_max) {
             group_wake(g);
             return;
         }

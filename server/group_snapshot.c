@@ -22,8 +22,8 @@ static void chunk_store(struct group *g, const struct raft_snapshot *snapshot,
 {
     struct group_chunk *c = NULL;
 
-    if (g->chunks_count < GROUP_CHUNKS_MAX && chunk->data.len == chunk->len &&
-        chunk->len <= KV_SNAPSHOT_CHUNK_BYTES_MAX) {
+    if (g->chunks_count < g->options.limits.chunks_max &&
+        chunk->data.len == chunk->len && chunk->len <= KV_SNAPSHOT_CHUNK_BYTES_MAX) {
         c = kv_mem_zalloc(sizeof *c + chunk->len);
     }
     if (c == NULL) {

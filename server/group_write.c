@@ -28,8 +28,9 @@ static int write_refusal(const struct group *g, const struct request *req,
             "try again";
         return KV_EBUSY;
     }
-    if (g->queued.count >= GROUP_QUEUED_MAX ||
-        g->tail.chunks_bytes > g->options.tail_bytes_max + GROUP_UNDURABLE_BYTES_MAX) {
+    if (g->queued.count >= g->options.limits.queued_max ||
+        g->tail.chunks_bytes >
+            g->options.tail_bytes_max + g->options.limits.undurable_bytes_max) {
         *out_why = "too many writes of this group are under way; try again";
         return KV_EBUSY;
     }
@@ -122,10 +123,11 @@ static uint32_t ring_room(const struct group *g)
     raft_index begin = g->proposed_count == 0 ? next : KV_MIN(g->ring_begin, next);
     raft_index end = g->proposed_count == 0 ? next : KV_MAX(g->ring_end, next);
 
-    if (end - begin > GROUP_RING_CAP) {
+    if (end - begin > g->options.limits.ring_max ||
+        next - begin >= g->options.limits.ring_max) {
         return 0;
     }
-    return (uint32_t)(begin + GROUP_RING_CAP - next);
+    return (uint32_t)(begin + g->options.limits.ring_max - next);
 }
 
 static void ring_put(struct group *g, struct request *req, struct raft_pos pos)
@@ -241,7 +243,7 @@ static uint32_t batch_encode(struct group *g, struct raft_proposal *items, uint3
         size_t need = command_bytes(&c);
         uint8_t *payload;
 
-        if (count > 0 && bytes + need > GROUP_BATCH_BYTES_MAX) {
+        if (count > 0 && bytes + need > g->options.limits.batch_bytes_max) {
             break;
         }
         payload = arena_alloc(&g->batch, need);
@@ -289,7 +291,7 @@ static int propose_some(struct group *g, uint32_t max, uint32_t *out_count)
 
 static void propose_queued(struct group *g)
 {
-    uint32_t max = RAFT_PROPOSALS_MAX;
+    uint32_t max = g->options.limits.batch_max;
 
     while (g->queued.head != NULL && !g->propose_blocked) {
         uint32_t count = 0;

@@ -31,7 +31,10 @@ void node_config_init(struct node_config *c)
         .checkpoint_ms_max = 2000,
         .scrub_bytes_per_s = (uint64_t)8 * 1024 * 1024,
         .request_deadline_ms = 5000,
+        .requests_max = 65536,
+        .waiting_max = 8192,
     };
+    group_limits_init(&c->limits);
 }
 
 static const char *config_wrong_node(const struct node_config *c)
@@ -99,12 +102,12 @@ static int parts_new(struct node *n)
     n->decoder_open = true;
     /* A half for requests, a quarter for clients' buffers; the rest is left to peers'
      * queues and ranges, which have bounds of their own. */
-    rc = request_pool_new(n, NODE_REQUESTS_MAX, memory / 2, &n->requests);
+    rc = request_pool_new(n, n->config.requests_max, memory / 2, &n->requests);
     rc = rc != 0 ? rc : metrics_new(&n->metrics);
     rc = rc != 0 ? rc : disk_new(n, n->env, n->store, &n->disk);
     rc = rc != 0 ? rc : conns_new(n, n->config.max_connections, memory / 4, &n->conns);
     rc = rc != 0 ? rc : peers_new(n, &n->peers);
-    rc = rc != 0 ? rc : router_new(n, NODE_REQUESTS_MAX, &n->router);
+    rc = rc != 0 ? rc : router_new(n, n->config.requests_max, &n->router);
     rc = rc != 0 ? rc : ranges_new(n, memory / 8, &n->ranges);
     rc = rc != 0 ? rc : balance_new(&n->balance);
     rc = rc != 0 ? rc : upkeep_new(n, &n->upkeep);

@@ -49,12 +49,16 @@ struct node_config {
     uint32_t log_window;                        /* See group.h. */
     size_t memory_bytes_max;    /* Budget over requests, buffers and queues; 256 MiB. */
     size_t delta_bytes_max;     /* Of one delta of one group. */
+    size_t tail_bytes_max;      /* See group.h; 0: a share of the memory. */
     uint32_t checkpoint_ms_max; /* Default 2000. */
     uint64_t scrub_bytes_per_s; /* Default 8 MiB; 0 off. */
     uint32_t request_deadline_ms; /* Default 5000; and at most 60000. */
 #ifdef KV_MUTANTS
     uint32_t bug; /* Planted: enum kv_bug in raft/base/bug.h; 0: none. */
 #endif
+    uint32_t requests_max;      /* Under way on this node; more get BUSY; 65536. */
+    uint32_t waiting_max;       /* For a leader, per group; more get BUSY; 8192. */
+    struct group_limits limits; /* Of each group. */
 };
 
 /* Fills in the defaults; id and nodes stay to be set. */

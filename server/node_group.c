@@ -116,8 +116,11 @@ int node_group_open(struct node *n, group_id id)
         .heartbeat_ms = n->config.heartbeat_ms,
         .log_window = n->config.log_window,
         .delta_bytes_max = n->config.delta_bytes_max,
-        .tail_bytes_max = n->config.memory_bytes_max / 8 / (n->config.groups + 1),
+        .tail_bytes_max = n->config.tail_bytes_max != 0
+                              ? n->config.tail_bytes_max
+                              : n->config.memory_bytes_max / 8 / (n->config.groups + 1),
         .checkpoint_ms_max = n->config.checkpoint_ms_max,
+        .limits = n->config.limits,
     };
     struct group *g = NULL;
     int rc;

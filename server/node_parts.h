@@ -21,7 +21,6 @@
 enum {
     NODE_NODES_MAX = 16, /* RAFT_REPLICAS_MAX: each has a replica of meta. */
     NODE_META_VOTERS_MAX = 5,
-    NODE_REQUESTS_MAX = 65536,
     NODE_HAND_OVER_MS = 50, /* How often a stopping node tries to hand over. */
     NODE_EXPIRE_MS = 20,    /* How often deadlines inside groups are looked at. */
     NODE_PASSES_MAX = 8,    /* Of a turn's end; what is left waits for the next turn. */

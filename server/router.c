@@ -12,7 +12,6 @@
 enum {
     ROUTER_LISTS = KV_GROUPS_MAX + 1, /* The last one: no map yet. */
     ROUTER_NO_GROUP = KV_GROUPS_MAX,
-    ROUTER_WAITING_MAX = 8192, /* Per group; more get BUSY. */
     ROUTER_FORWARD_SWEEP_MS = 50,
     ROUTER_ADDRESS_BYTES = KV_HOST_BYTES_MAX + 10,
     ROUTER_ANSWER_MS = 50, /* Left for the other node's answer to come back. */
@@ -115,7 +114,7 @@ static void wait_push(struct node *n, struct request *req, uint32_t list)
 {
     struct router *r = n->router;
 
-    if (r->waiting[list].count >= ROUTER_WAITING_MAX) {
+    if (r->waiting[list].count >= n->config.waiting_max) {
         reply_error(req, KV_EBUSY,
                     "too many requests wait for a leader; try again later");
         return;

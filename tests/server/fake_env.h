@@ -441,6 +441,7 @@ static inline struct fake_world *fake_world_new(uint32_t nodes_count)
         .tail_bytes_max = 1 << 20,
         .checkpoint_ms_max = 2000,
     };
+    group_limits_init(&w->options.limits);
     for (uint32_t id = 1; id <= nodes_count; id++) {
         w->options.initial.voters[w->options.initial.voters_count++] = id + 10;
         assert_int_equal(mem_store_new(id * 1000, &w->nodes[id].mem), 0);

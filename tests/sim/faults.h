@@ -38,8 +38,38 @@ struct sim_swarm;
     X(full_every_ms, faults_full)               \
     X(slow_every_ms, faults_slow)
 
+/* Bounds of the nodes, set so low that the branches behind them are common; 0: as kvd
+ * has them. Their ranges are in limits.c. */
+#define SIM_LIMIT_MAP(X)  \
+    X(limit_queued)       \
+    X(limit_batch)        \
+    X(limit_batch_bytes)  \
+    X(limit_ring)         \
+    X(limit_tail)         \
+    X(limit_undurable)    \
+    X(limit_read_batches) \
+    X(limit_read_count)   \
+    X(limit_serve_bytes)  \
+    X(limit_apply)        \
+    X(limit_read_ahead)   \
+    X(limit_chunks)       \
+    X(limit_flight)       \
+    X(limit_flight_bytes) \
+    X(limit_append)       \
+    X(limit_append_bytes) \
+    X(limit_chunk_bytes)  \
+    X(limit_chunk_flight) \
+    X(limit_window_bits)  \
+    X(limit_requests)     \
+    X(limit_waiting)      \
+    X(limit_delta)        \
+    X(limit_scrub)        \
+    X(limit_deadline)     \
+    X(limit_election)
+
 /* What belongs to them, and what happens all the time. ppm: of a million. */
 #define SIM_STRENGTH_MAP(X)                                        \
+    SIM_LIMIT_MAP(X)                                               \
     X(loss_ppm) /* Of deliveries between nodes. */                 \
     X(dup_ppm)                                                     \
     X(reorder_ppm)                                                 \
@@ -66,6 +96,7 @@ struct sim_strengths {
 
 /* Counted where it happens. */
 #define SIM_FAULT_COUNT_MAP(X) \
+    SIM_LIMIT_MAP(X)           \
     X(frames_lost)             \
     X(frames_dup)              \
     X(frames_reordered)        \
@@ -132,6 +163,11 @@ enum {
 
 /* ---- swarm.c: what a seed may do ---- */
 void faults_draw(struct sim *s, const struct sim_swarm *fixed);
+
+/* ---- limits.c: how little room the nodes have ---- */
+struct node_config;
+void limits_draw(struct sim *s);
+void limits_apply(const struct sim *s, struct node_config *c);
 
 /* ---- faults.c: when ---- */
 void faults_start(struct sim *s);

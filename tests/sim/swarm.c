@@ -107,6 +107,7 @@ void faults_draw(struct sim *s, const struct sim_swarm *fixed)
     } else {
         draw_disks(s, &w->f);
     }
+    limits_draw(s);
     if (fixed->nodes != 0) {
         w->nodes = fixed->nodes;
     }

@@ -249,6 +249,7 @@ static void world_config(const struct sim *s, uint32_t id, struct node_config *c
 #ifdef KV_MUTANTS
     c->bug = s->swarm.bug;
 #endif
+    limits_apply(s, c);
 }
 
 void world_start_node(struct sim *s, uint32_t id)
