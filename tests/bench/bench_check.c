@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "jepsen/checker/append.h"
 #include "jepsen/checker/linear.h"
 #include "jepsen/checker/replay.h"
 #include "tests/lib/history_gen.h"
@@ -79,6 +80,8 @@ int main(int argc, char **argv)
         {"linear, one key", false, usual, linear_default},
         {"linear, stale reads", false, usual, linear_default},
         {"replay", false, usual, replay_check},
+        {"append, 32 per list", true, usual, append_check},
+        {"append, lost writes", true, usual, append_check},
     };
     long rounds = argc > 1 ? strtol(argv[1], NULL, 10) : 3;
 
@@ -90,6 +93,14 @@ int main(int argc, char **argv)
     cells[4].options.bug = GEN_STALE;
     cells[4].options.bug_rate = 1;
     cells[5].options.ops = 1000000;
+    for (size_t i = 6; i < KV_ARRAY_COUNT(cells); i++) {
+        cells[i].options.ops = 500000;
+        cells[i].options.keys = 10;
+        cells[i].options.key_ops = 64; /* Half of them append. */
+        cells[i].options.txn_max = 4;
+    }
+    cells[7].options.bug = GEN_LOSE;
+    cells[7].options.bug_rate = 1;
     for (size_t i = 0; i < KV_ARRAY_COUNT(cells); i++) {
         for (long round = 1; round <= rounds; round++) {
             run(&cells[i], (uint64_t)round);
