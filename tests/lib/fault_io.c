@@ -22,10 +22,11 @@ static struct {
     uint64_t fail_at; /* Number of the call that fails; 0: none. */
     int fail_errno;
     const char *failed;
+    int64_t space; /* FAULT_IO_ENDLESS: no limit. */
     bool skip_syncs;
     bool drop_syncs;
     struct fault_recording *recording; /* NULL: not written down. */
-} io = {.failed = ""};
+} io = {.failed = "", .space = FAULT_IO_ENDLESS};
 
 /* The real calls go straight to the kernel: libc's functions of these names are
  * ours. */
@@ -40,6 +41,7 @@ void fault_io_begin(const char *dir)
     io.calls = 0;
     io.fail_at = 0;
     io.failed = "";
+    io.space = FAULT_IO_ENDLESS;
     io.skip_syncs = false;
     io.recording = NULL;
 }
@@ -60,6 +62,16 @@ uint64_t fault_io_calls(void)
 const char *fault_io_failed(void)
 {
     return io.failed;
+}
+
+void fault_io_space(int64_t bytes)
+{
+    io.space = bytes;
+}
+
+int64_t fault_io_space_left(void)
+{
+    return io.space;
 }
 
 void fault_io_skip_syncs(bool skip)
@@ -159,6 +171,34 @@ static bool fails(const char *name, const char *path)
     return true;
 }
 
+/* The file is to be `end` bytes long at least: false when there is no space for that
+ * (errno is set). */
+static bool space_take(const char *path, int fd, uint64_t end)
+{
+    struct stat st;
+    int64_t more;
+
+    if (path == NULL || io.space == FAULT_IO_ENDLESS || fstat(fd, &st) != 0 ||
+        end <= (uint64_t)st.st_size) {
+        return true;
+    }
+    more = (int64_t)(end - (uint64_t)st.st_size);
+    if (more > io.space) {
+        errno = ENOSPC;
+        return false;
+    }
+    io.space -= more;
+    return true;
+}
+
+/* A file of this size is cut to `end`, or deleted. */
+static void space_give(const char *path, const struct stat *st, uint64_t end)
+{
+    if (path != NULL && io.space != FAULT_IO_ENDLESS && (uint64_t)st->st_size > end) {
+        io.space += (int64_t)((uint64_t)st->st_size - end);
+    }
+}
+
 /* ---- writing down ---- */
 
 /* A new op of a file that is of interest; NULL when nothing is written down. */
@@ -220,7 +260,7 @@ ssize_t fault_io_pwrite(int fd, const void *data, size_t len, off_t offset)
     const char *path = path_of(fd, room);
     ssize_t done;
 
-    if (fails("pwrite", path)) {
+    if (fails("pwrite", path) || !space_take(path, fd, (uint64_t)offset + len)) {
         return -1;
     }
     done = syscall(SYS_pwrite64, fd, data, len, offset);
@@ -286,9 +326,13 @@ ssize_t fault_io_pwritev(int fd, const struct iovec *parts, int count, off_t off
 {
     char room[PATH_MAX];
     const char *path = path_of(fd, room);
+    uint64_t end = (uint64_t)offset;
     ssize_t done;
 
-    if (fails("pwritev", path)) {
+    for (int i = 0; i < count; i++) {
+        end += parts[i].iov_len;
+    }
+    if (fails("pwritev", path) || !space_take(path, fd, end)) {
         return -1;
     }
     done = syscall(SYS_pwritev, fd, parts, count, offset, 0);
@@ -341,13 +385,16 @@ int fault_io_ftruncate(int fd, off_t size)
 {
     char room[PATH_MAX];
     const char *path = path_of(fd, room);
+    struct stat st;
+    bool is_known = path != NULL && fstat(fd, &st) == 0;
     int rc;
 
     if (fails("ftruncate", path)) {
         return -1;
     }
     rc = (int)syscall(SYS_ftruncate, fd, size);
-    if (rc == 0) {
+    if (rc == 0 && is_known) {
+        space_give(path, &st, (uint64_t)size);
         note_size(path, (uint64_t)size);
     }
     return rc;
@@ -360,7 +407,7 @@ int fault_io_fallocate(int fd, int mode, off_t offset, off_t len)
     struct stat st;
     int rc;
 
-    if (fails("fallocate", path)) {
+    if (fails("fallocate", path) || !space_take(path, fd, (uint64_t)(offset + len))) {
         return -1;
     }
     rc = (int)syscall(SYS_fallocate, fd, mode, offset, len);
@@ -377,6 +424,9 @@ int fault_io_posix_fallocate(int fd, off_t offset, off_t len)
 
     if (fails("posix_fallocate", path)) {
         return io.fail_errno;
+    }
+    if (!space_take(path, fd, (uint64_t)(offset + len))) {
+        return ENOSPC;
     }
     KV_ASSERT(io.recording == NULL || path == NULL || is_boring(path));
     return syscall(SYS_fallocate, fd, 0, offset, len) == 0 ? 0 : errno;
@@ -435,6 +485,8 @@ int fault_io_unlinkat(int dir, const char *path, int flags)
 {
     char room[PATH_MAX];
     const char *name = path_at(dir, path, room);
+    struct stat st;
+    bool is_known = name != NULL && fstatat(dir, path, &st, 0) == 0;
     int rc;
 
     if (fails("unlinkat", name)) {
@@ -442,6 +494,9 @@ int fault_io_unlinkat(int dir, const char *path, int flags)
     }
     rc = (int)syscall(SYS_unlinkat, dir, path, flags);
     if (rc == 0) {
+        if (is_known) {
+            space_give(name, &st, 0);
+        }
         (void)note(FAULT_UNLINK, name);
     }
     return rc;

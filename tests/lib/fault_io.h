@@ -30,6 +30,13 @@ uint64_t fault_io_calls(void);
 /* Name of the call that failed last, "" when none did. */
 const char *fault_io_failed(void);
 
+/* Space left on the disk for files below the folder. What makes a file longer takes
+ * from it and fails with ENOSPC when there is less, what makes it shorter gives back.
+ * FAULT_IO_ENDLESS, as after fault_io_begin(): no limit. */
+#define FAULT_IO_ENDLESS INT64_MAX
+void fault_io_space(int64_t bytes);
+int64_t fault_io_space_left(void);
+
 /* Syncs return 0 and do nothing: for tests whose disk need not be safe. */
 void fault_io_skip_syncs(bool skip);
 

@@ -18,6 +18,8 @@ static const struct exception {
     {"count", "disk_kept", "only with --store lmdb"},
     {"count", "disk_lost", "only with --store lmdb"},
     {"count", "disk_torn", "only with --store lmdb"},
+    {"count", "disk_errors", "only with --store lmdb"},
+    {"count", "disk_no_space", "only with --store lmdb"},
     {"role", "follower", "counted as leader_lost, ..."},
     {"reply", "BAD_QUORUM", "comes with quorum reads"},
     {"reply", "CROSS_SLOT", "comes with transactions"},

@@ -8,6 +8,7 @@
 #include "raft/base/err.h"
 #include "tests/lib/mem_store.h"
 #include "tests/sim/sim.h"
+#include "tests/sim/store_lmdb.h"
 
 /* ---- the atlas ---- */
 
@@ -195,7 +196,7 @@ void faults_write_error(struct sim *s, uint32_t node)
     struct sim_node *n = &s->nodes[node];
 
     if (n->node != NULL) {
-        mem_store_fail(n->disk, faults_draw_between(s, 1, 4), KV_EIO, faults_coin(s));
+        store_fail_write(n);
         n->has_io_error = true;
         s->counts.write_errors++;
         sim_note(s, node, "a write will fail");
@@ -220,11 +221,11 @@ void faults_full(struct sim *s, uint32_t node)
     struct sim_node *n = &s->nodes[node];
 
     if (faults_draw_between(s, 0, 4) == 0) {
-        mem_store_full_to_the_brim(n->disk);
+        store_full_to_the_brim(n);
         s->counts.full_to_the_brim++;
         sim_note(s, node, "disk full, reserve too");
     } else {
-        mem_store_full(n->disk, true);
+        store_full(n, true);
         s->counts.full++;
         sim_note(s, node, "disk full");
     }
@@ -236,7 +237,7 @@ void faults_full(struct sim *s, uint32_t node)
 
 void faults_full_end(struct sim *s, uint32_t node)
 {
-    mem_store_full(s->nodes[node].disk, false);
+    store_full(&s->nodes[node], false);
     sim_note(s, node, "disk has space");
 }
 
@@ -261,8 +262,10 @@ void faults_disk_heal(struct sim *s, uint32_t node)
     struct sim_node *n = &s->nodes[node];
 
     n->disk_slow_until_us = 0;
-    if (n->disk != NULL) { /* Else the real store: it has none of these. */
-        mem_store_full(n->disk, false);
+    store_full(n, false);
+    if (n->lmdb != NULL) {
+        store_lmdb_fail(n->lmdb, 0);
+    } else {
         mem_store_fail(n->disk, 0, 0, false);
         mem_store_misread(n->disk, 0);
         s->counts.store_faults_met += mem_store_faults_met(n->disk);

@@ -53,7 +53,8 @@ struct sim_swarm {
 
 /* Counted where it happens; printed as the table of what happened. disk_*: with
  * --store lmdb, calls on the disk; crashes between the calls of a job, and of an
- * opening; writes that a crash kept, lost and tore. */
+ * opening; writes that a crash kept, lost and tore; calls that failed; jobs without
+ * space. */
 #define SIM_COUNT_MAP(X) \
     X(events)            \
     X(turns)             \
@@ -80,6 +81,8 @@ struct sim_swarm {
     X(disk_kept)         \
     X(disk_lost)         \
     X(disk_torn)         \
+    X(disk_errors)       \
+    X(disk_no_space)     \
     SIM_FAULT_COUNT_MAP(X)
 
 struct sim_counts {
@@ -225,6 +228,10 @@ void store_free_all(struct sim *s);
 /* The open store, also of a node that is down; another one after a crash. */
 struct store *store_of(struct sim_node *n);
 void store_run(struct sim_node *n, struct disk_job *job);
+/* A write will fail; there is no space, with the reserve gone as well, or there is. */
+void store_fail_write(struct sim_node *n);
+void store_full(struct sim_node *n, bool full);
+void store_full_to_the_brim(struct sim_node *n);
 /* The power fails: what was under way may have happened, in part or as a whole. */
 void store_crash_begin(struct sim_node *n);
 /* The node is gone: what is left can be looked at with store_of(). */

@@ -2,10 +2,15 @@
 #include <stdio.h>
 
 #include "raft/base/err.h"
+#include "tests/lib/fault_io.h"
 #include "tests/lib/mem_store.h"
 #include "tests/lib/store_dir.h"
 #include "tests/sim/sim.h"
 #include "tests/sim/store_lmdb.h"
+
+enum {
+    STORE_BRIM_BYTES = 16 * 1024 * 1024, /* More than the reserve gives back. */
+};
 
 int store_make(struct sim *s, uint32_t id, char *text, size_t text_bytes)
 {
@@ -43,6 +48,35 @@ void store_free_all(struct sim *s)
 struct store *store_of(struct sim_node *n)
 {
     return n->lmdb != NULL ? store_lmdb_base(n->lmdb) : mem_store_base(n->disk);
+}
+
+void store_fail_write(struct sim_node *n)
+{
+    struct sim *s = n->sim;
+
+    if (n->lmdb != NULL) {
+        store_lmdb_fail(n->lmdb, faults_draw_between(s, 1, 30));
+    } else {
+        mem_store_fail(n->disk, faults_draw_between(s, 1, 4), KV_EIO, faults_coin(s));
+    }
+}
+
+void store_full(struct sim_node *n, bool full)
+{
+    if (n->lmdb != NULL) {
+        store_lmdb_space(n->lmdb, full ? 0 : FAULT_IO_ENDLESS);
+    } else {
+        mem_store_full(n->disk, full);
+    }
+}
+
+void store_full_to_the_brim(struct sim_node *n)
+{
+    if (n->lmdb != NULL) {
+        store_lmdb_space(n->lmdb, -STORE_BRIM_BYTES);
+    } else {
+        mem_store_full_to_the_brim(n->disk);
+    }
 }
 
 void store_run(struct sim_node *n, struct disk_job *job)

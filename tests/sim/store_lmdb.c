@@ -1,6 +1,7 @@
 /* tests/sim/store_lmdb.c - the real store on a simulated disk. */
 #include "tests/sim/store_lmdb.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -27,6 +28,8 @@ struct store_lmdb {
     struct fault_disk *disk;
     struct prng prng;
     uint64_t incarnation;
+    int64_t space;    /* Left on the disk. */
+    uint64_t fail_at; /* The call that fails, counted from now; 0: none. */
     struct sim_counts *counts;
 };
 
@@ -36,12 +39,14 @@ static void record_begin(struct store_lmdb *l, struct fault_recording *r)
 {
     fault_io_begin(l->dir);
     fault_io_skip_syncs(true);
+    fault_io_space(l->space);
     fault_io_record(r);
 }
 
 /* Nothing is of interest until the next record_begin(). */
-static void record_end(void)
+static void record_end(struct store_lmdb *l)
 {
+    l->space = fault_io_space_left();
     fault_io_record_end();
     fault_io_begin("");
 }
@@ -108,7 +113,7 @@ void store_lmdb_stop(struct store_lmdb *l, struct disk_job *jobs[DISK_LANES_COUN
             disk_job_run(job);
         }
     }
-    record_end();
+    record_end(l);
     cut = prng_below(&l->prng, r.count + 1);
     l->counts->disk_cuts += cut > 0 && cut < r.count;
     l->counts->jobs_lost += cut == 0 && r.count > 0;
@@ -146,7 +151,7 @@ static int open_once(struct store_lmdb *l, bool may_cut, bool *out_was_cut, char
 
     record_begin(l, &r);
     rc = store_open(&o, &l->store, text, text_bytes);
-    record_end();
+    record_end(l);
     text_strip(l, text);
     *out_was_cut = rc == 0 && may_cut && prng_below(&l->prng, LMDB_OPEN_CUT_ODDS) == 0;
     cut = *out_was_cut ? prng_below(&l->prng, r.count + 1) : r.count;
@@ -156,6 +161,7 @@ static int open_once(struct store_lmdb *l, bool may_cut, bool *out_was_cut, char
 
 int store_lmdb_start(struct store_lmdb *l, char *text, size_t text_bytes)
 {
+    l->fail_at = 0;
     for (uint32_t cuts = 0;; cuts++) {
         bool was_cut;
         int rc;
@@ -188,6 +194,7 @@ int store_lmdb_new(const char *dir, uint64_t incarnation, uint64_t seed,
     snprintf(l->dir, sizeof l->dir, "%s", dir);
     l->incarnation = incarnation;
     l->counts = counts;
+    l->space = FAULT_IO_ENDLESS;
     l->disk = fault_disk_new();
     prng_init(&l->prng, seed);
     rc = store_lmdb_start(l, text, text_bytes);
@@ -227,7 +234,25 @@ void store_lmdb_run(struct store_lmdb *l, struct disk_job *job)
     struct fault_recording r;
 
     record_begin(l, &r);
+    fault_io_fail(l->fail_at, EIO);
     disk_job_run(job);
-    record_end();
+    if (fault_io_failed()[0] != '\0') {
+        l->counts->disk_errors++;
+        l->fail_at = 0;
+    } else if (l->fail_at > 0) {
+        l->fail_at -= fault_io_calls();
+    }
+    l->counts->disk_no_space += job->result == KV_ENOSPACE;
+    record_end(l);
     replay(l, &r, r.count);
+}
+
+void store_lmdb_fail(struct store_lmdb *l, uint64_t nth)
+{
+    l->fail_at = nth;
+}
+
+void store_lmdb_space(struct store_lmdb *l, int64_t bytes)
+{
+    l->space = bytes;
 }

@@ -43,6 +43,14 @@ bool store_lmdb_is_open(const struct store_lmdb *l);
 /* Runs a job as a whole. */
 void store_lmdb_run(struct store_lmdb *l, struct disk_job *job);
 
+/* The nth call on the disk from now (1: the next) fails with EIO, once; 0: none. Only
+ * calls of jobs count, and those of this life. */
+void store_lmdb_fail(struct store_lmdb *l, uint64_t nth);
+
+/* The disk has `bytes` left, less than 0: so much has to go before anything fits.
+ * FAULT_IO_ENDLESS: no limit. */
+void store_lmdb_space(struct store_lmdb *l, int64_t bytes);
+
 /* The power fails while these jobs (at most one per lane, NULL: none) are under way.
  * Then nothing but store_lmdb_start() and store_lmdb_free() may be called. */
 void store_lmdb_stop(struct store_lmdb *l, struct disk_job *jobs[DISK_LANES_COUNT]);

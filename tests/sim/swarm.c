@@ -104,8 +104,14 @@ void faults_draw(struct sim *s, const struct sim_swarm *fixed)
     w->keep = fixed->keep;
     if (w->lmdb) { /* It is there to be cut in the middle of jobs. */
         w->f.job_crash_every_ms = seldom(s, 4, 1, 1) != 0 ? 0 : draw(s, 50, 2000);
-    } else {
-        draw_disks(s, &w->f);
+    }
+    draw_disks(s, &w->f);
+    if (w->lmdb) { /* What only the memory store can do. */
+        w->f.rot_entry_every_ms = 0;
+        w->f.rot_row_every_ms = 0;
+        w->f.rot_file_every_ms = 0;
+        w->f.lose_node_every_ms = 0;
+        w->f.misread_every_ms = 0;
     }
     limits_draw(s);
     if (fixed->nodes != 0) {
