@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "jepsen/format/results.h"
+#include "jepsen/format/rows.h"
 #include "raft/base/err.h"
 
 enum {
@@ -119,35 +121,7 @@ void store_trim(const struct run *r)
     }
 }
 
-/* ---- results ---- */
-
-static json_t *anomaly_json(const struct verdict_anomaly *a)
-{
-    json_t *ops = json_array();
-
-    for (uint32_t i = 0; i < a->ops_count; i++) {
-        json_array_append_new(ops, json_integer((json_int_t)a->ops[i]));
-    }
-    return json_pack("{s:s,s:s,s:i,s:o}", "kind", a->kind, "text", a->text, "key",
-                     (int)a->key, "ops", ops);
-}
-
-static json_t *verdict_json(const struct verdict *v)
-{
-    json_t *facts = json_object();
-    json_t *anomalies = json_array();
-
-    for (uint32_t i = 0; i < v->facts_count; i++) {
-        json_object_set_new(facts, v->facts[i].name, json_real(v->facts[i].value));
-    }
-    for (uint32_t i = 0; i < v->anomalies_count; i++) {
-        json_array_append_new(anomalies, anomaly_json(&v->anomalies[i]));
-    }
-    return json_pack("{s:s,s:s,s:s,s:o,s:I,s:o}", "checker", v->checker, "valid",
-                     verdict_name(v->valid), "text", v->text, "facts", facts,
-                     "anomalies_total", (json_int_t)v->anomalies_total, "anomalies",
-                     anomalies);
-}
+/* ---- files ---- */
 
 static json_t *fault_json(const struct run_fault *f)
 {
@@ -159,17 +133,22 @@ static json_t *fault_json(const struct run_fault *f)
                      "recover_end_ms", f->recover_end_ms);
 }
 
-/* All that is known but the rows of the history. NULL without memory. */
-static json_t *results_json(const struct run *r)
+/* What the index and the tables of cells want to know. NULL without memory. */
+static json_t *run_json(const struct run *r)
 {
     json_t *faults = json_array();
     json_t *verdicts = json_array();
+    uint64_t all = r->count.ok + r->count.fail + r->count.info;
 
     for (uint32_t i = 0; i < r->faults_count; i++) {
         json_array_append_new(faults, fault_json(&r->faults[i]));
     }
     for (uint32_t i = 0; i < r->verdicts_count; i++) {
-        json_array_append_new(verdicts, verdict_json(&r->verdicts[i]));
+        const struct verdict *v = &r->verdicts[i];
+
+        json_array_append_new(verdicts,
+                              json_pack("{s:s,s:s,s:s}", "checker", v->checker, "valid",
+                                        verdict_name(v->valid), "text", v->text));
     }
     return json_pack(
         "{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:i,s:I,s:I,s:I,s:f,s:i,s:i,s:o,s:o}",
@@ -177,97 +156,99 @@ static json_t *results_json(const struct run *r)
         "workload", r->workload->name, "nemesis", r->o->nemesis, "env", r->env,
         "command", r->command, "seed", (json_int_t)r->o->seed, "nodes",
         (int)r->o->nodes, "ok", (json_int_t)r->count.ok, "fail",
-        (json_int_t)r->count.fail, "info", (json_int_t)r->count.info, "clean_rate",
-        r->clean_rate, "faults_begun", (int)r->nemesis.begun, "faults_effective",
+        (json_int_t)r->count.fail, "info", (json_int_t)r->count.info, "rate",
+        r->times.quiet_ns > 0 ? (double)all * 1e9 / (double)r->times.quiet_ns : 0.0,
+        "faults_begun", (int)r->nemesis.begun, "faults_effective",
         (int)r->nemesis.effective, "faults", faults, "verdicts", verdicts);
 }
 
-/* A string of EDN; what is not printable becomes a blank. */
-static void edn_string(FILE *f, const char *s)
-{
-    fputc('"', f);
-    for (; *s != '\0'; s++) {
-        if (*s == '"' || *s == '\\') {
-            fputc('\\', f);
-        }
-        fputc((unsigned char)*s < 0x20 ? ' ' : *s, f);
-    }
-    fputc('"', f);
-}
-
-static const char *edn_valid(enum verdict_valid valid)
-{
-    return valid == VERDICT_VALID     ? "true"
-           : valid == VERDICT_INVALID ? "false"
-                                      : ":unknown";
-}
-
-static void edn_verdict(FILE *f, const struct verdict *v)
-{
-    fprintf(f, " :%s {:valid? %s", v->checker, edn_valid(v->valid));
-    if (v->text[0] != '\0') {
-        fputs(" :text ", f);
-        edn_string(f, v->text);
-    }
-    for (uint32_t i = 0; i < v->facts_count; i++) {
-        fprintf(f, " :%s %.15g", v->facts[i].name, v->facts[i].value);
-    }
-    if (v->anomalies_count > 0) {
-        fprintf(f, "\n  :anomaly-count %" PRIu64 "\n  :anomalies [",
-                v->anomalies_total);
-        for (uint32_t i = 0; i < v->anomalies_count; i++) {
-            const struct verdict_anomaly *a = &v->anomalies[i];
-
-            fprintf(f, "%s{:kind :%s :key %u :ops [", i > 0 ? "\n              " : "",
-                    a->kind, a->key);
-            for (uint32_t j = 0; j < a->ops_count; j++) {
-                fprintf(f, "%s%" PRIu64, j > 0 ? " " : "", a->ops[j]);
-            }
-            fputs("] :text ", f);
-            edn_string(f, a->text);
-            fputs("}", f);
-        }
-        fputs("]", f);
-    }
-    fputs("}\n", f);
-}
-
-static void results_edn(const struct run *r, FILE *f)
-{
-    fprintf(f, "{:valid? %s\n :name ", edn_valid(r->valid));
-    edn_string(f, r->o->name);
-    fputs("\n :command ", f);
-    edn_string(f, r->command);
-    fputs("\n", f);
-    for (uint32_t i = 0; i < r->verdicts_count; i++) {
-        edn_verdict(f, &r->verdicts[i]);
-    }
-    fputs("}\n", f);
-}
-
-int store_write(struct run *r)
+/* Writes a file of the run by `write`. */
+static int file_write(struct run *r, const char *name,
+                      int (*write)(FILE *f, const struct run *r))
 {
     char path[STORE_PATH_BYTES];
-    json_t *root = results_json(r);
     FILE *f;
     int rc;
 
-    snprintf(path, sizeof path, "%s/results.json", r->dir);
-    rc = root == NULL
-             ? -1
-             : json_dump_file(root, path, JSON_INDENT(1) | JSON_REAL_PRECISION(10));
-    json_decref(root);
-    if (rc != 0) {
-        return complain(r, path);
-    }
-    snprintf(path, sizeof path, "%s/results.edn", r->dir);
+    snprintf(path, sizeof path, "%s/%s", r->dir, name);
     f = fopen(path, "we");
     if (f == NULL) {
         return complain(r, path);
     }
-    results_edn(r, f);
-    if (fclose(f) != 0) {
+    rc = write(f, r);
+    if (fclose(f) != 0 || rc != 0) {
         return complain(r, path);
     }
     return 0;
+}
+
+static int write_results(FILE *f, const struct run *r, enum emit_style style)
+{
+    const struct results_note notes[] = {
+        {"name", r->o->name},
+        {"time", r->begun},
+        {"env", r->env},
+        {"workload", r->workload->name},
+        {"nemesis", r->o->nemesis},
+        {"command", r->command},
+    };
+    const struct results results = {.notes = notes,
+                                    .notes_count = KV_ARRAY_COUNT(notes),
+                                    .verdicts = r->verdicts,
+                                    .verdicts_count = r->verdicts_count};
+
+    return results_write(f, &results, style);
+}
+
+static int write_results_edn(FILE *f, const struct run *r)
+{
+    return write_results(f, r, EMIT_EDN);
+}
+
+static int write_results_json(FILE *f, const struct run *r)
+{
+    return write_results(f, r, EMIT_JSON);
+}
+
+static int write_history_edn(FILE *f, const struct run *r)
+{
+    return rows_write(f, &r->history, r->workload->history, ROWS_EDN);
+}
+
+static int write_history_txt(FILE *f, const struct run *r)
+{
+    return rows_write(f, &r->history, r->workload->history, ROWS_TXT);
+}
+
+static int write_run_json(FILE *f, const struct run *r)
+{
+    json_t *root = run_json(r);
+    int rc = root == NULL
+                 ? KV_ENOMEM
+                 : json_dumpf(root, f, JSON_INDENT(1) | JSON_REAL_PRECISION(10));
+
+    json_decref(root);
+    return rc;
+}
+
+int store_write(struct run *r)
+{
+    static const struct {
+        const char *name;
+        int (*write)(FILE *f, const struct run *r);
+    } files[] = {
+        {"history.edn", write_history_edn}, {"history.txt", write_history_txt},
+        {"results.edn", write_results_edn}, {"results.json", write_results_json},
+        {"run.json", write_run_json},
+    };
+    int rc = 0;
+
+    for (size_t i = 0; i < KV_ARRAY_COUNT(files) && rc == 0; i++) {
+        rc = file_write(r, files[i].name, files[i].write);
+    }
+    if (rc == 0 &&
+        rows_write_independent(r->dir, &r->history, r->workload->history) != 0) {
+        rc = complain(r, r->dir);
+    }
+    return rc;
 }

@@ -2,7 +2,8 @@
  *
  *   history.edn, history.txt        what clients and nemesis did
  *   independent/KEY/history.edn     the same per key, values without the key
- *   results.json, results.edn       verdicts, facts, faults
+ *   results.json, results.edn       verdicts, with their rows
+ *   run.json                        numbers of the run and its faults, for tables
  *   report.html                     to look at
  *   nI/                             log and data of each node
  *

@@ -96,7 +96,7 @@ static void row_write(FILE *f, const char *store, const struct index_run *run)
     json_t *root;
     const char *valid;
 
-    snprintf(path, sizeof path, "%s/%s/%s/results.json", store, run->name, run->time);
+    snprintf(path, sizeof path, "%s/%s/%s/run.json", store, run->name, run->time);
     root = json_load_file(path, 0, &error);
     valid = json_string_value(json_object_get(root, "valid"));
     valid = valid == NULL ? "failed" : valid; /* It never came to a verdict. */

@@ -159,7 +159,8 @@ static bool append_last(struct workload_state *s, uint32_t at, struct work *w)
 const struct workload workload_append = {
     .name = "append",
     .what = "transactions that read and append to one list, by get and cas",
-    .checks = {WORKLOAD_CHECK_APPEND},
+    .history = HISTORY_APPEND,
+    .checks = {WORKLOAD_CHECK_APPEND, WORKLOAD_CHECK_REPLAY},
     .fs = {HISTORY_TXN},
     .fs_count = 1,
     .next = append_next,

@@ -67,6 +67,7 @@ static bool counter_last(struct workload_state *s, uint32_t at, struct work *w)
 const struct workload workload_counter = {
     .name = "counter",
     .what = "increments and reads of counters",
+    .history = HISTORY_COUNTER,
     .checks = {WORKLOAD_CHECK_COUNTER},
     .fs = {HISTORY_READ, HISTORY_ADD},
     .fs_count = 2,

@@ -101,6 +101,7 @@ static bool register_last(struct workload_state *s, uint32_t at, struct work *w)
 const struct workload workload_register = {
     .name = "register",
     .what = "read, write and cas of registers with the values 0 to 4",
+    .history = HISTORY_REGISTER,
     .checks = {WORKLOAD_CHECK_LINEAR, WORKLOAD_CHECK_REPLAY},
     .fs = {HISTORY_READ, HISTORY_WRITE, HISTORY_CAS},
     .fs_count = 3,

@@ -105,7 +105,8 @@ static bool set_last(struct workload_state *s, uint32_t at, struct work *w)
 const struct workload workload_set = {
     .name = "set",
     .what = "add unique elements over all groups, read all of them by range",
-    .checks = {WORKLOAD_CHECK_SET},
+    .history = HISTORY_SET,
+    .checks = {WORKLOAD_CHECK_SET, WORKLOAD_CHECK_REPLAY},
     .fs = {HISTORY_READ, HISTORY_ADD},
     .fs_count = 2,
     .next = set_next,
