@@ -44,6 +44,7 @@ PORT_BASE ?= 7400
 CLUSTER_DIR ?= cluster
 FUZZ_SECONDS ?= 10
 SIM_LMDB_SEEDS ?= 40
+HOURS ?= 1
 SIM_SEEDS ?= 40
 SIM_FIRST ?= 1
 MUTANT_RUNS ?= 5
@@ -392,6 +393,13 @@ $(foreach b,$(BENCH_SRC),$(eval $(call bench_rule,$(b))))
 e2e: all ## real processes on loopback: tests/e2e/[0-9]*.sh (T=number picks)
 	@JOBS=1 BUILD='$(BUILD)' LADDER='$(BUILD)/ladder.tsv' BIN='$(O)' scripts/rung.sh -o '$(O)' -n $(call in_mode,e2e) -t 300 -j 1 \
 	  $(wildcard tests/e2e/$(if $(T),$(T)*,[0-9]*).sh)
+
+.PHONY: jepsen jepsen-long
+jepsen: all ## partition tests on real processes: a matrix of short cells (T=name picks)
+	@JOBS=1 BIN='$(O)' $(RUNG) -n $(call in_mode,jepsen) -t 600 -j 1 'scripts/jepsen.sh cells $(T)'
+
+jepsen-long: all ## the same as a swarm for HOURS=1, seeds printed
+	@BIN='$(O)' scripts/jepsen.sh long '$(HOURS)'
 
 bench: all $(patsubst %.c,$(O)/%,$(BENCH_SRC)) ## measure failover and throughput (tests/bench)
 	@BUILD='$(BUILD)' BIN='$(O)' tests/bench/run.sh

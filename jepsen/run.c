@@ -203,7 +203,8 @@ static void job_done(uv_work_t *job, int status)
     if (f != NULL && l->step.begins) {
         f->begun_ns = now_ns(l);
         f->effective = l->outcome.effective;
-        snprintf(f->value, sizeof f->value, "%.159s", l->outcome.value);
+        snprintf(f->value, sizeof f->value, "%.60s %.90s", l->step.value,
+                 l->outcome.value);
         snprintf(f->why, sizeof f->why, "%.159s", l->outcome.why);
     } else if (f != NULL) {
         f->ended_ns = now_ns(l);

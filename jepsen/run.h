@@ -33,7 +33,7 @@ enum {
 /* One fault from its beginning to its end; times since the run began. */
 struct run_fault {
     char kind[32];    /* Name of the nemesis: "partition". */
-    char value[160];  /* What exactly. */
+    char value[160];  /* What was asked, ":bridge", and what was done. */
     char why[160];    /* When it was not effective: what its probe saw. */
     uint32_t number;  /* The nemesis' own. */
     bool effective;   /* Its probe saw it. */

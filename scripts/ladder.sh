@@ -96,6 +96,7 @@ case ${1:-} in
     [ -f server/main.c ] && rung e2e-asan 600 e2e MODE=asan T='0[3478]'
     [ -f tests/mutants.tsv ] && rung mutants-unit 900 mutants-unit
     [ -f tests/sim/mutants.tsv ] && rung mutants 900 mutants-quick
+    [ -f jepsen/main.c ] && rung jepsen 420 jepsen
     has 'tests/fuzz/fuzz_*.c' && rung fuzz-long 1200 fuzz FUZZ_SECONDS=60
     has 'tests/sim/main.c' && rung sim-long 900 sim SIM_FIRST=1000 SIM_SEEDS="${SIM_LONG_SEEDS:-3000}" SIM_LMDB_SEEDS=600
     ;;

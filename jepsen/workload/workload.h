@@ -85,8 +85,8 @@ struct workload_setup {
 struct workload_state;
 
 struct workload {
-    const char *name; /* --workload NAME */
-    const char *what; /* One line for `list`. */
+    const char *name;              /* --workload NAME */
+    const char *what;              /* One line for `list`. */
     enum history_workload history; /* How its rows read in files. */
     enum workload_check checks[WORKLOAD_CHECKERS_MAX];
     enum history_f fs[4]; /* Operations that must succeed at least once... */

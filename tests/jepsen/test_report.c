@@ -1,6 +1,6 @@
 /* tests/jepsen/test_report.c - a run on a page: what must be on it, and nothing else.
  *
- * Keeps the page where KV_REPORT says, for tests/e2e/155_report.sh to open it.
+ * Keeps the page where KV_REPORT says, for tests/e2e/160_jepsen.sh to open it.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,0 +1,146 @@
+#!/bin/bash
+# scripts/jepsen.sh - runs cells of kvjepsen: a matrix of short ones, or a swarm.
+#
+#   jepsen.sh cells [PATTERN]   the matrix (those whose name matches), as TAP
+#   jepsen.sh long HOURS        random workloads and nemeses until the time is over
+#   jepsen.sh table [STORE]     the cells of a store as a table for jepsen/README.md
+#   jepsen.sh recovery [STORE]  times to recover per kind of fault, over all its runs
+#
+# A cell is a workload under a nemesis. Each run goes to STORE/NAME/TIME; what failed
+# stays there with its data, and its line says the command that repeats it.
+#
+# Env: BIN (build), STORE (jepsen/store), SEED (drawn), CELL_SECONDS (13),
+#      JEPSEN_ARGS (more options for each run).
+set -u
+cd "$(dirname "$0")/.." || exit 1
+BIN=${BIN:-build}
+STORE=${STORE:-jepsen/store}
+SEED=${SEED:-$((RANDOM * 32768 + RANDOM + 1))}
+CELL_SECONDS=${CELL_SECONDS:-13}
+
+# name workload nemesis nodes
+matrix() {
+  cat << 'END'
+partition register partition 5
+partition-append append partition 5
+kill set kill 5
+kill-all counter kill:all 3
+pause register pause 3
+power set power 3
+swarm append swarm 5
+END
+}
+
+# run NAME WORKLOAD NEMESIS NODES SEED [OPTION...]: one cell; its output in $out.
+run() {
+  local name=$1 workload=$2 nemesis=$3 nodes=$4 seed=$5
+  shift 5
+  # shellcheck disable=SC2086
+  "$BIN/kvjepsen" --name "$name" --workload "$workload" --nemesis "$nemesis" \
+    --nodes "$nodes" --seed "$seed" --store "$STORE" --no-progress "$@" ${JEPSEN_ARGS:-} \
+    > "$out" 2>&1
+}
+
+cells() {
+  local list n=0 failed=0 name workload nemesis nodes rc
+  list=$(matrix | grep -E -- "${1:-}") || { echo "jepsen: no cell matches $1" >&2; exit 2; }
+  echo "1..$(wc -l <<< "$list")"
+  while read -r name workload nemesis nodes; do
+    n=$((n + 1))
+    run "$name" "$workload" "$nemesis" "$nodes" "$SEED" --time "$CELL_SECONDS" --clean 3 \
+      --interval 2 --quiet 2 < /dev/null
+    rc=$?
+    sed 's/^/# /' "$out"
+    case $rc in
+      0) echo "ok $n - $name: $workload under $nemesis, $nodes nodes, seed $SEED" ;;
+      *)
+        echo "not ok $n - $name: $workload under $nemesis, $nodes nodes, seed $SEED: exit status $rc"
+        failed=1
+        ;;
+    esac
+  done <<< "$list"
+  return $failed
+}
+
+long() {
+  local end=$(($(date +%s) + ${1:-1} * 3600)) n=0 bad=0 rc seed
+  local -a workloads=(register set counter append ids)
+  RANDOM=$((SEED % 32768))
+  while [ "$(date +%s)" -lt "$end" ]; do
+    n=$((n + 1))
+    seed=$((SEED + n))
+    run long "${workloads[RANDOM % 5]}" swarm $((RANDOM % 2 ? 5 : 3)) $seed --time 120
+    rc=$?
+    printf '%s run %d seed %d exit %d: %s\n' "$(date +%H:%M:%S)" $n $seed $rc \
+      "$(sed -n 's/^  repeat *//p' "$out")"
+    if [ $rc -ne 0 ]; then
+      bad=$((bad + 1))
+      cat "$out"
+    fi
+  done
+  echo "$n runs, $bad not valid; first seed $((SEED + 1))"
+  [ $n -gt 0 ] && [ $bad -eq 0 ]
+}
+
+# The newest run of each name.
+table() {
+  local store=${1:-$STORE}
+  "${PYTHON:-/usr/bin/python3}" - "$store" << 'END'
+import glob, json, os, sys
+
+newest = {}
+for path in sorted(glob.glob(os.path.join(sys.argv[1], "*", "*", "run.json"))):
+    with open(path) as f:
+        run = json.load(f)
+    newest[run["name"]] = run
+print("| cell | workload | nemesis | nodes | operations | rate/s | faults (proven) "
+      "| recovery p50 / worst ms | verdict |")
+print("|---|---|---|---|---|---|---|---|---|")
+for name in sorted(newest):
+    r = newest[name]
+    times = sorted(f["recover_ms"] for f in r["faults"] if f["recover_ms"] >= 0)
+    recovery = f"{times[len(times) // 2]:.0f} / {times[-1]:.0f}" if times else "-"
+    print(f"| {name} | {r['workload']} | {r['nemesis']} | {r['nodes']} "
+          f"| {r['ok'] + r['fail'] + r['info']:,} | {r['rate']:.0f} "
+          f"| {r['faults_begun']} ({r['faults_effective']}) | {recovery} | {r['valid']} |")
+END
+}
+
+# From before the first command of a fault to the write of the slowest lane. A fault that
+# ended earlier says nothing and is counted apart.
+recovery() {
+  local store=${1:-$STORE}
+  "${PYTHON:-/usr/bin/python3}" - "$store" << 'END'
+import collections, glob, json, math, os, sys
+
+times, short = collections.defaultdict(list), collections.Counter()
+for path in sorted(glob.glob(os.path.join(sys.argv[1], "*", "*", "run.json"))):
+    with open(path) as f:
+        run = json.load(f)
+    for fault in run["faults"]:
+        shape = fault["value"].split(" ")[0].lstrip(":")
+        name = fault["kind"] + (" " + shape if shape[:1].isalpha() else "")
+        if not fault["effective"]:
+            continue
+        if fault["recover_ms"] < 0:
+            short[name] += 1
+        times[name] += [fault["recover_ms"]] if fault["recover_ms"] >= 0 else []
+print("| fault | recovered | ended before | p50 ms | p99 ms | worst ms |")
+print("|---|---|---|---|---|---|")
+for name in sorted(set(times) | set(short)):
+    t = sorted(times[name])
+    at = lambda q: f"{t[min(len(t) - 1, math.ceil(q * len(t)) - 1)]:.0f}" if t else "-"
+    print(f"| {name} | {len(t)} | {short[name]} | {at(0.5)} | {at(0.99)} | {at(1)} |")
+END
+}
+
+out=$(mktemp)
+trap 'rm -f "$out"' EXIT
+trap 'exit 143' TERM INT HUP
+case ${1:-} in
+  cells) cells "${2:-}" ;;
+  long) long "${2:-1}" ;;
+  table) table "${2:-}" ;;
+  recovery) recovery "${2:-}" ;;
+  *) echo "usage: jepsen.sh cells [PATTERN] | long HOURS | table|recovery [STORE]" >&2; exit 2 ;;
+esac
