@@ -144,8 +144,8 @@ static bool path_is_ours(const char *path)
 {
     return g.control != NULL && strncmp(path, g.dir, g.dir_len) == 0 &&
            (path[g.dir_len] == '/' || path[g.dir_len] == '\0') &&
-           !ends_with(path, "/LOCK") && !ends_with(path, "/lock.mdb") &&
-           !ends_with(path, "/ballast");
+           strstr(path, "/..") == NULL && !ends_with(path, "/LOCK") &&
+           !ends_with(path, "/lock.mdb") && !ends_with(path, "/ballast");
 }
 
 /* The absolute path of `name` in folder dir_fd. False when it cannot be told. */
