@@ -58,7 +58,7 @@ static void run(const struct cell *c, uint64_t seed)
     for (uint32_t i = 0; i < v.facts_count; i++) {
         printf("  %s=%.0f", v.facts[i].name, v.facts[i].value);
     }
-    printf("\n");
+    printf("  %s\n", v.text);
     fflush(stdout);
     verdict_close(&v);
     history_close(&h);

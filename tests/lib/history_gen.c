@@ -246,14 +246,16 @@ static void txn_effect(struct gen *g, struct wait *w)
         } else if (!m->is_append) {
             m->is_nil = false;
             m->ids_count = stale ? l->before : l->count;
-            m->ids = l->ids;
         }
+    }
+    for (uint32_t i = 0; i < w->micros_count; i++) { /* Lists move while they grow. */
+        w->micros[i].ids = g->cells[w->micros[i].key].list.ids;
     }
     w->kind = HISTORY_MICRO;
     if (strikes(g, GEN_FAILED)) {
         w->end = HISTORY_FAIL;
     }
-    pack(w); /* The lists may move or grow from now on. */
+    pack(w);
 }
 
 static void take_effect(struct gen *g, struct wait *w)
