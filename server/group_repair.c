@@ -291,6 +291,12 @@ static void fetch(struct group *g)
         repair_start(g, tail_get(&g->tail, index));
         return;
     }
+    if (is_alone(g)) {
+        group_halt(g, KV_EDAMAGED,
+                   "an entry of the log failed its checksum, and there is no other "
+                   "replica: the group cannot go on");
+        return;
+    }
     if (raft_meta_get(g->raft, index, &meta) != 0) {
         meta.hash = 0; /* Not known: what comes must fit to its neighbours. */
     }

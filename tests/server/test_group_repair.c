@@ -417,6 +417,27 @@ static void a_damaged_row_halts_the_only_voter(void **state)
     fake_world_free(w);
 }
 
+static void a_damaged_entry_halts_the_only_voter(void **state)
+{
+    struct fake_world *w = fake_world_new(1);
+    struct fake_node *n;
+    raft_index index;
+
+    (void)state;
+    fake_world_start(w);
+    n = fake_elect(w);
+    for (int i = 0; i < 10; i++) {
+        fake_put_ok(n, "a", "1");
+    }
+    index = group_state_meta(n->group)->applied.pos.index;
+    fake_crash(n); /* Nothing of it is checkpointed. */
+    assert_true(mem_store_flip_entry(n->mem, FAKE_GROUP, index - 3, 99));
+    fake_restart(w, 1);
+    fake_pass_ms(w, 1000);
+    assert_int_equal(group_halted(w->nodes[1].group), KV_EDAMAGED);
+    fake_world_free(w);
+}
+
 /* Answers a node's newest question as its peers would. */
 static bool answer_fetch(struct fake_world *w, struct fake_node *victim)
 {
@@ -488,6 +509,7 @@ int main(int argc, char **argv)
         CASE(a_damaged_snapshot_file_is_made_again),
         CASE(a_start_survives_a_damaged_row),
         cmocka_unit_test(a_damaged_row_halts_the_only_voter),
+        cmocka_unit_test(a_damaged_entry_halts_the_only_voter),
     };
 
     if (argc > 1) {

@@ -33,6 +33,7 @@ struct sim_swarm;
     X(rot_row_every_ms, faults_rot_row)         \
     X(rot_file_every_ms, faults_rot_file)       \
     X(lose_node_every_ms, faults_lose_node)     \
+    X(ruin_every_ms, faults_ruin)               \
     X(write_error_every_ms, faults_write_error) \
     X(misread_every_ms, faults_misread)         \
     X(full_every_ms, faults_full)               \
@@ -143,6 +144,8 @@ struct sim_strengths {
     X(rot_made_file)           \
     X(rot_received_file)       \
     X(rot_hard)                \
+    X(ruined)                  \
+    X(ruined_halted)           \
     X(lost_directory)          \
     X(refused_directory)       \
     X(refused_hard)            \
@@ -205,6 +208,7 @@ void faults_rot_entry(struct sim *s, uint32_t node);
 void faults_rot_row(struct sim *s, uint32_t node);
 void faults_rot_file(struct sim *s, uint32_t node);
 void faults_lose_node(struct sim *s, uint32_t node);
+void faults_ruin(struct sim *s, uint32_t node);
 void faults_write_error(struct sim *s, uint32_t node);
 void faults_misread(struct sim *s, uint32_t node);
 void faults_full(struct sim *s, uint32_t node);
@@ -213,6 +217,7 @@ void faults_slow(struct sim *s, uint32_t node);
 void faults_disk_heal(struct sim *s, uint32_t node);
 /* A fault explains that this node halted, or did not start. */
 bool faults_excuse_halt(struct sim *s, uint32_t node, int code);
+bool faults_excuse_group(struct sim *s, uint32_t group); /* That a replica stopped. */
 bool faults_excuse_start(struct sim *s, uint32_t node, int code);
 
 /* ---- faults.c: clocks ---- */

@@ -125,6 +125,14 @@ bool faults_job_kills(struct sim *s, uint32_t node, struct disk_job *job)
     if (n->doom_job_after) {
         disk_job_run(job);
         s->counts.crash_after_job++;
+    } else if (doom == DOOM_CHUNK && faults_coin(s)) {
+        struct raft_chunk *chunk = &job->u.chunk.chunk;
+
+        /* Its beginning got into the file. */
+        chunk->len = (uint32_t)prng_below(&s->prng, (uint64_t)chunk->len + 1);
+        chunk->data.len = chunk->len;
+        disk_job_run(job);
+        s->counts.crash_at_chunk_torn++;
     } else {
         s->counts.jobs_lost++;
         s->counts.crash_before_job++;

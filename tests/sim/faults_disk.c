@@ -164,6 +164,29 @@ void faults_rot_file(struct sim *s, uint32_t node)
     }
 }
 
+/* No other replica has what is taken here: the group may go on as long as nobody needs
+ * it, or must stop and say so, with its node and all other groups going on. */
+void faults_ruin(struct sim *s, uint32_t node)
+{
+    group_id group = faults_draw_between(s, 1, s->swarm.groups);
+    const struct raft_config *c = config_of(s, group);
+    raft_index index;
+    char line[64];
+
+    if (c == NULL || !is_formed(s) || !hosts(c, node) || c->voters_count != 1 ||
+        c->voters_old_count > 0 || c->learners_count > 0) {
+        return;
+    }
+    if (faults_coin(s)
+            ? mem_store_flip_any_entry(s->nodes[node].disk, group, chance(s), &index)
+            : mem_store_flip_any_row(s->nodes[node].disk, group, chance(s))) {
+        s->counts.ruined += !s->is_ruined[group];
+        s->is_ruined[group] = true;
+        snprintf(line, sizeof line, "bit rot: group %u, its only replica", group);
+        sim_note(s, node, line);
+    }
+}
+
 /* ---- lost nodes ---- */
 
 /* Its directory comes back empty, or a term and vote of it cannot be read: the node
@@ -284,6 +307,15 @@ bool faults_excuse_halt(struct sim *s, uint32_t node, int code)
     }
     if (n->has_io_error && code == KV_EIO) {
         s->counts.halts_io_error++;
+        return true;
+    }
+    return false;
+}
+
+bool faults_excuse_group(struct sim *s, uint32_t group)
+{
+    if (group < SIM_GROUPS_MAX && s->is_ruined[group]) {
+        s->counts.ruined_halted++;
         return true;
     }
     return false;

@@ -15,7 +15,7 @@ static const struct {
     }
     LIMIT(limit_queued, 1, 8),         LIMIT(limit_batch, 1, 4),
     LIMIT(limit_batch_bytes, 1, 200),  LIMIT(limit_ring, 1, 16),
-    LIMIT(limit_tail, 1, 4000),        LIMIT(limit_undurable, 1, 4000),
+    LIMIT(limit_tail, 1, 4000),        LIMIT(limit_undurable, 40000, 100000),
     LIMIT(limit_read_batches, 1, 3),   LIMIT(limit_read_count, 1, 2),
     LIMIT(limit_serve_bytes, 1, 40),   LIMIT(limit_apply, 1, 4),
     LIMIT(limit_read_ahead, 1, 4),     LIMIT(limit_chunks, 1, 2),

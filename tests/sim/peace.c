@@ -13,7 +13,8 @@ static bool disks_are_whole(const struct sim *s)
     const struct sim_strengths *f = &s->swarm.f;
 
     return f->rot_entry_every_ms == 0 && f->rot_row_every_ms == 0 &&
-           f->rot_file_every_ms == 0 && f->lose_node_every_ms == 0;
+           f->rot_file_every_ms == 0 && f->lose_node_every_ms == 0 &&
+           f->misread_every_ms == 0;
 }
 
 static bool is_formed(struct sim *s)
@@ -114,6 +115,9 @@ static bool must_live(const struct sim *s, const struct peace *p, uint32_t group
 {
     bool any = false;
 
+    if (s->is_ruined[group]) {
+        return false;
+    }
     for (uint32_t i = 1; i <= s->swarm.nodes; i++) {
         const struct node *n = s->nodes[i].node;
         const struct group *g = n == NULL ? NULL : node_group(n, group);

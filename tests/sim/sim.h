@@ -199,6 +199,7 @@ struct sim {
     size_t heap_count, heap_cap;
     struct sim_node nodes[SIM_NODES_MAX + 1];       /* By id; [0] unused. */
     bool cut[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1]; /* [from][to] */
+    bool is_ruined[SIM_GROUPS_MAX]; /* What it has lost nobody else has. */
     uint64_t clogged_until_us[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
     uint32_t under_way[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1]; /* Deliveries. */
     struct sim_link *links;

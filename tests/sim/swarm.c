@@ -65,6 +65,7 @@ static void draw_disks(struct sim *s, struct sim_strengths *f)
     f->rot_entry_every_ms = seldom(s, 4, 200, 5000);
     f->rot_row_every_ms = seldom(s, 4, 200, 5000);
     f->rot_file_every_ms = seldom(s, 4, 200, 5000);
+    f->ruin_every_ms = seldom(s, 6, 500, 10000);
     f->lose_node_every_ms = seldom(s, 8, 2000, 20000);
     f->write_error_every_ms = seldom(s, 4, 1000, 10000);
     f->misread_every_ms = seldom(s, 4, 200, 5000);

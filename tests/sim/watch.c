@@ -278,7 +278,7 @@ void watch_turn(struct sim *s, uint32_t id)
                          {"bytes of log in memory", stats.tail_bytes,
                           n->config.memory_bytes_max},
                          {"bytes of changes in memory", stats.delta_bytes,
-                          3 * n->config.delta_bytes_max},
+                          3 * n->config.delta_bytes_max + 8192}, /* And one entry. */
                          {"requests that wait", group_requests_count(g), 65536},
                      },
                      3);

@@ -185,8 +185,22 @@ static void env_conn_read(struct env *e, uint64_t conn, bool on)
     (void)on;
 }
 
+/* A replica that stops is seen by what it says: its node may restart before the end. */
+static void look_for_halt(struct sim_node *n, const char *line)
+{
+    unsigned group = 0;
+
+    if (strstr(line, " is=halted ") != NULL && sscanf(line, "group=%u", &group) == 1 &&
+        !faults_excuse_group(n->sim, group)) {
+        sim_fail(n->sim, "node %u: %s", n->id, line);
+    }
+}
+
 static void env_log(struct env *e, enum log_level level, const char *line)
 {
+    if (level == LOG_ERROR) {
+        look_for_halt(of_env(e), line);
+    }
     if (level <= LOG_INFO) {
         sim_note(of_env(e)->sim, of_env(e)->id, line);
     }
