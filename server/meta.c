@@ -91,7 +91,7 @@ static void map_of_config(const struct node *n, struct map *out)
     uint32_t i;
 
     map_init(out, n->meta->cluster);
-    out->vnodes = KV_VNODES_DEFAULT;
+    out->vnodes = n->config.vnodes;
     out->nodes_count = n->config.nodes_count;
     for (i = 0; i < n->config.nodes_count; i++) {
         const struct node_address *a = &n->config.nodes[i];

@@ -22,6 +22,7 @@ void node_config_init(struct node_config *c)
     *c = (struct node_config){
         .groups = 8,
         .replicas = 3,
+        .vnodes = KV_VNODES_DEFAULT,
         .max_connections = KV_CONNECTIONS_DEFAULT,
         .election_timeout_ms = 150,
         .heartbeat_ms = 50,
@@ -59,6 +60,9 @@ static const char *config_wrong_node(const struct node_config *c)
 
 static const char *config_wrong(const struct node_config *c)
 {
+    if (c->vnodes < 1 || c->vnodes > KV_VNODES_MAX) {
+        return "vnodes must be 1 to 4096";
+    }
     if (c->groups < 1 || c->groups >= KV_GROUPS_MAX) {
         return "groups must be 1 to 1023";
     }

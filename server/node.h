@@ -44,6 +44,7 @@ struct node_config {
     char zone[32];
     uint32_t groups;          /* Data groups to form the cluster with; default 8. */
     uint32_t replicas;        /* Per group; default 3. */
+    uint32_t vnodes;          /* Points of a group on the ring of keys; default 512. */
     uint32_t max_connections; /* Default 4096. */
     uint32_t election_timeout_ms, heartbeat_ms; /* 150, 50 */
     uint32_t log_window;                        /* See group.h. */
@@ -100,6 +101,7 @@ struct node {
     bool map_known;
     struct group **groups; /* By group id, [0, groups_cap); NULL: not on this node. */
     uint32_t groups_cap;
+    uint32_t groups_end; /* Groups that were ever opened have ids below it. */
 
     struct disk *disk;       /* server/disk.c */
     struct peers *peers;     /* server/peers.c: links, hello, coalescing, forwards */

@@ -139,6 +139,7 @@ int node_group_open(struct node *n, group_id id)
         return rc;
     }
     n->groups[id] = g;
+    n->groups_end = KV_MAX(n->groups_end, id + 1);
     node_group_touch(n, id);
     return 0;
 }

@@ -259,11 +259,11 @@ void state_frame(struct node *n, struct peer *p, bool whole)
     size_t mark;
 
     arena_reset(&ps->arena_out);
-    states = arena_alloc(&ps->arena_out, n->groups_cap * sizeof(*states));
+    states = arena_alloc(&ps->arena_out, (n->groups_end + 1) * sizeof(*states));
     if (states == NULL) {
         return;
     }
-    for (i = 0; i < n->groups_cap; i++) {
+    for (i = 0; i < n->groups_end; i++) {
         bool changed = (ps->changed[i / 64] >> (i % 64) & 1) != 0;
         struct raft_status status;
 

@@ -259,7 +259,12 @@ static void world_config(const struct sim *s, uint32_t id, struct node_config *c
     c->log_window = s->swarm.log_window;
     c->checkpoint_ms_max = s->swarm.checkpoint_ms;
     c->delta_bytes_max = 1024 * 1024;
-    c->memory_bytes_max = 64 * 1024 * 1024;
+    /* Small enough for a start to be cheap, and for limits to be met. */
+    c->memory_bytes_max = 16 * 1024 * 1024;
+    c->max_connections = 64;
+    c->requests_max = 4096;
+    c->vnodes = 32;
+    c->scrub_bytes_per_s = 128 * 1024;
 #ifdef KV_MUTANTS
     c->bug = s->swarm.bug;
 #endif
