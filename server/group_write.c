@@ -14,6 +14,15 @@ static bool is_delete(const struct request *req)
     return req->rpc.method == RPC_KV_DEL;
 }
 
+/* Records that the disk still reads. The first chunk, the last and the spare one are
+ * there however little they hold: they count for nothing. */
+static bool undurable_full(const struct group *g)
+{
+    return g->tail.chunks_bytes > g->options.tail_bytes_max +
+                                      g->options.limits.undurable_bytes_max +
+                                      3 * (size_t)TAIL_CHUNK_BYTES;
+}
+
 /* Why a write cannot be taken now: 0, or the code to refuse it with. */
 static int write_refusal(const struct group *g, const struct request *req,
                          const char **out_why)
@@ -28,9 +37,7 @@ static int write_refusal(const struct group *g, const struct request *req,
             "try again";
         return KV_EBUSY;
     }
-    if (g->queued.count >= g->options.limits.queued_max ||
-        g->tail.chunks_bytes >
-            g->options.tail_bytes_max + g->options.limits.undurable_bytes_max) {
+    if (g->queued.count >= g->options.limits.queued_max || undurable_full(g)) {
         *out_why = "too many writes of this group are under way; try again";
         return KV_EBUSY;
     }

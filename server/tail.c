@@ -6,7 +6,6 @@
 #include "raft/record.h"
 
 enum {
-    TAIL_CHUNK_BYTES = 16 * 1024, /* Larger records get a chunk of their own. */
     TAIL_SLOTS_MIN = 64,
     TAIL_SLOTS_MAX = 1 << 24,
 };

@@ -23,6 +23,10 @@
 struct tail_chunk;
 struct tail_slot;
 
+enum {
+    TAIL_CHUNK_BYTES = 16 * 1024, /* Larger records get a chunk of their own. */
+};
+
 /* begin <= end; the tail holds [begin, end). */
 struct tail {
     raft_index begin;

@@ -272,6 +272,22 @@ static void messages_to_another_replica_are_ignored(void **state)
     assert_true(group_is_leader(leader->group));
 }
 
+/* However small the bounds are: what is durable makes room. */
+static void little_room_delays_writes_and_never_stops_them(void **state)
+{
+    struct fake_world *w = fake_world_new(1);
+
+    (void)state;
+    w->options.tail_bytes_max = 1;
+    w->options.limits.undurable_bytes_max = 1;
+    fake_world_start(w);
+    (void)fake_elect(w);
+    for (int i = 0; i < 200; i++) {
+        fake_put_ok(&w->nodes[1], "a", "a value that takes some room in the log");
+    }
+    fake_world_free(w);
+}
+
 int main(int argc, char **argv)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -287,6 +303,7 @@ int main(int argc, char **argv)
         CASE(leadership_is_handed_over_on_request),
         CASE(old_requests_may_wait_behind_the_end_of_the_log),
         CASE(messages_to_another_replica_are_ignored),
+        cmocka_unit_test(little_room_delays_writes_and_never_stops_them),
     };
 
     if (argc > 1) {

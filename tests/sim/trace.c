@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "raft/base/err.h"
 #include "raft/base/hash.h"
 #include "raft/trace.h"
 
@@ -136,6 +137,18 @@ void trace_commit(struct trace *t, uint64_t at_us, uint32_t node, uint32_t group
     tell(t, r);
 }
 
+void trace_call(struct trace *t, uint64_t at_us, enum trace_kind kind,
+                const struct trace_call *call)
+{
+    struct trace_record *r = record(t, at_us, 0, 0, kind);
+
+    r->u.call = *call;
+    trace_mix(t, (uint64_t)call->client << 56 ^ (uint64_t)call->method << 48 ^
+                     (uint64_t)call->outcome << 40 ^ (uint64_t)call->key << 8 ^
+                     call->value ^ (uint32_t)call->error);
+    tell(t, r);
+}
+
 void trace_config(struct trace *t, uint64_t at_us, uint32_t node, uint32_t group,
                   raft_index index, const struct raft_config *config)
 {
@@ -234,6 +247,24 @@ static void say_role(struct words *w, const struct trace_record *r)
     }
 }
 
+static void say_call(struct words *w, const struct trace_record *r)
+{
+    static const char *const ends[] = {
+        [LINEAR_OK] = "done", [LINEAR_FAIL] = "not done", [LINEAR_UNKNOWN] = "unknown"};
+    const struct trace_call *c = &r->u.call;
+
+    say(w, "client %u %s node %u: %s of key %u", c->client,
+        r->kind == TRACE_CALL ? "asks" : "asked", c->node,
+        rpc_method_name((enum rpc_method)c->method), c->key);
+    if (c->value != 0) {
+        say(w, ", value %llu", (ull)c->value);
+    }
+    if (r->kind == TRACE_RETURN) {
+        say(w, ": %s%s%s", ends[c->outcome], c->error == 0 ? "" : ", ",
+            kv_err_word(c->error));
+    }
+}
+
 void trace_words(const struct trace_record *r, char *out, size_t cap)
 {
     struct words w = {.text = out, .cap = cap};
@@ -266,6 +297,10 @@ void trace_words(const struct trace_record *r, char *out, size_t cap)
     case TRACE_COMMIT:
         say(&w, "committed up to %llu of %llu", (ull)r->u.commit.index,
             (ull)r->u.commit.last);
+        break;
+    case TRACE_CALL:
+    case TRACE_RETURN:
+        say_call(&w, r);
         break;
     case TRACE_NONE:
         break;

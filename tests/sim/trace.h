@@ -5,7 +5,7 @@
  * and, with --trace, to standard output. Words are made only when somebody reads them.
  * Heartbeats are hashed, and told only with --heartbeats.
  *
- * Needs:    raft/types.h.
+ * Needs:    raft/raft.h, rpc/msg.h, tests/sim/linear.h.
  * Used by:  tests/sim/.
  * Threads:  one.
  */
@@ -15,6 +15,8 @@
 #include <stdio.h>
 
 #include "raft/raft.h"
+#include "rpc/msg.h"
+#include "tests/sim/linear.h"
 
 enum {
     TRACE_NODES = 8,  /* [0]: the world and the clients. */
@@ -31,6 +33,8 @@ enum trace_kind {
     TRACE_ROLE,         /* role, leader, term */
     TRACE_COMMIT,       /* index, last */
     TRACE_CONFIG,       /* text */
+    TRACE_CALL,         /* call: a client asks */
+    TRACE_RETURN,       /* call: and this came of it */
 };
 
 struct trace_record {
@@ -55,6 +59,12 @@ struct trace_record {
         struct {
             raft_index index, last;
         } commit;
+        struct trace_call {
+            uint8_t client, node, method, outcome; /* enum linear_outcome */
+            uint32_t key;
+            int error; /* KV_E* of the answer. */
+            uint64_t value;
+        } call;
     } u;
 };
 
@@ -82,6 +92,9 @@ void trace_role(struct trace *t, uint64_t at_us, uint32_t node, uint32_t group,
                 enum raft_role role, raft_id leader, raft_term term);
 void trace_commit(struct trace *t, uint64_t at_us, uint32_t node, uint32_t group,
                   raft_index index, raft_index last);
+/* A client's request (error 0) or how it ended. */
+void trace_call(struct trace *t, uint64_t at_us, enum trace_kind kind,
+                const struct trace_call *call);
 void trace_config(struct trace *t, uint64_t at_us, uint32_t node, uint32_t group,
                   raft_index index, const struct raft_config *config);
 

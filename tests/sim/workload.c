@@ -75,6 +75,20 @@ static uint64_t value_of(uint32_t key, struct kv_bytes bytes)
 
 /* ---- asking ---- */
 
+static void tell(struct sim *s, const struct sim_client *c, enum trace_kind kind,
+                 int error)
+{
+    const struct trace_call call = {.client = (uint8_t)c->number,
+                                    .node = (uint8_t)c->node,
+                                    .method = (uint8_t)c->method,
+                                    .outcome = (uint8_t)c->op.outcome,
+                                    .key = c->op.key,
+                                    .error = error,
+                                    .value = c->op.value};
+
+    trace_call(&s->trace, s->now_us, kind, &call);
+}
+
 static bool chance(struct sim *s, uint32_t of)
 {
     return prng_below(&s->prng, of) == 0;
@@ -231,6 +245,7 @@ void workload_choose(struct sim *s, struct sim_client *c, struct buf *b)
     if (c->in_history || c->is_range) {
         choose_options(s, &q);
     }
+    tell(s, c, TRACE_CALL, 0);
     rpc_request_encode(b, &q);
     KV_ASSERT(b->error == 0);
 }
@@ -259,6 +274,7 @@ void workload_probe(struct sim *s, struct sim_client *c, uint32_t group, struct 
     c->in_history = true;
     q.key = kv_bytes_str(name);
     q.value = value_bytes(0, c->op.value, value);
+    tell(s, c, TRACE_CALL, 0);
     rpc_request_encode(b, &q);
     KV_ASSERT(b->error == 0);
 }
@@ -275,13 +291,15 @@ static void history_push(struct sim *s, const struct linear_op *op)
     s->ops[s->ops_count++] = *op;
 }
 
-static void finish(struct sim *s, struct sim_client *c, enum linear_outcome outcome)
+static void finish(struct sim *s, struct sim_client *c, enum linear_outcome outcome,
+                   int error)
 {
     c->op.outcome = outcome;
     c->op.return_us = s->now_us;
     s->counts.ops_ok += outcome == LINEAR_OK;
     s->counts.ops_fail += outcome == LINEAR_FAIL;
     s->counts.ops_unknown += outcome == LINEAR_UNKNOWN;
+    tell(s, c, TRACE_RETURN, error);
     if (c->in_history) {
         history_push(s, &c->op);
     }
@@ -409,13 +427,13 @@ int workload_answer(struct sim *s, struct sim_client *c, struct kv_bytes message
     if (r.error != 0) {
         bool sure = kv_err_outcome(r.error) == KV_OUTCOME_NOT_DONE;
 
-        finish(s, c, sure ? LINEAR_FAIL : LINEAR_UNKNOWN);
+        finish(s, c, sure ? LINEAR_FAIL : LINEAR_UNKNOWN, r.error);
         return 0;
     }
     if (c->in_history) {
         take_result(s, c, &r);
     }
-    finish(s, c, LINEAR_OK);
+    finish(s, c, LINEAR_OK, 0);
     if (c->is_range) {
         range_read(s, c, &r);
     }
@@ -424,5 +442,5 @@ int workload_answer(struct sim *s, struct sim_client *c, struct kv_bytes message
 
 void workload_silence(struct sim *s, struct sim_client *c)
 {
-    finish(s, c, LINEAR_UNKNOWN);
+    finish(s, c, LINEAR_UNKNOWN, 0);
 }
