@@ -51,6 +51,8 @@ const struct config_key config_keys[CONFIG_KEYS_COUNT] = {
     {"log-window", CONFIG_U32, AT(node.log_window), 16, 100000000, "N",
      "applied entries kept for slow followers before they need a snapshot; default "
      "8192"},
+    {"log-bytes", CONFIG_U64, AT(node.log_bytes_max), 64 * 1024, 1024 * GIB, "N",
+     "the same in bytes of a group's log, whichever comes first; default 128M"},
     {"memory-bytes", CONFIG_SIZE, AT(node.memory_bytes_max), 16 * 1024 * 1024,
      1024 * GIB, "N", "budget over requests, buffers and queues; default 256M"},
     {"delta-bytes", CONFIG_SIZE, AT(node.delta_bytes_max), 64 * 1024, 16 * GIB, "N",

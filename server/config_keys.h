@@ -14,7 +14,7 @@
 #include "server/config.h"
 
 enum {
-    CONFIG_KEYS_COUNT = 24,
+    CONFIG_KEYS_COUNT = 25,
     CONFIG_KEY_CLUSTER = 2, /* Position of initial-cluster. */
 };
 

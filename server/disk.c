@@ -325,6 +325,19 @@ void disk_submit(struct disk *d, struct disk_job *job)
 
 /* ---- space ---- */
 
+/* Groups give up what they keep for convenience. */
+static void tell_groups(const struct disk *d)
+{
+    struct node *n = d->node;
+
+    for (group_id id = 0; id < n->groups_cap; id++) {
+        if (n->groups[id] != NULL) {
+            node_group_touch(n, id);
+            group_on_no_space(n->groups[id]);
+        }
+    }
+}
+
 /* Looks at the store's space, not too often. */
 static void look_at_space(struct disk *d)
 {
@@ -345,6 +358,9 @@ static void look_at_space(struct disk *d)
                  full ? "is=full writes=refused" : "is=free writes=accepted",
                  (unsigned long long)st.log_bytes, (unsigned long long)st.state_bytes);
     }
+    if (full && !disk_no_space(d)) {
+        tell_groups(d);
+    }
     d->store_full = full;
 }
 
@@ -355,6 +371,9 @@ static void set_no_space(struct disk *d, bool no_space)
                  no_space ? "full writes=refused (free space on the volume of the data "
                             "directory, or delete keys)"
                           : "free writes=accepted");
+    }
+    if (no_space && !disk_no_space(d)) {
+        tell_groups(d);
     }
     d->no_space = no_space;
 }

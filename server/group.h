@@ -47,6 +47,8 @@ struct group_options {
     uint32_t heartbeat_ms;
     uint32_t log_window;    /* Entries behind a checkpoint that are kept for slow
                                  * followers, at least half as many; default 8192. */
+    uint64_t log_bytes_max; /* The same in bytes: whichever is reached first; 0: none,
+                                 * default 128 MiB. */
     size_t delta_bytes_max; /* Of each of the two deltas; default 16 MiB. */
     size_t tail_bytes_max;  /* Records in memory beyond what the disk still reads. */
     uint32_t checkpoint_ms_max; /* A changed state is checkpointed after this. */
@@ -70,6 +72,8 @@ void group_submit(struct group *g, struct request *req);
  * its effect is seen in the state. 0, KV_ENOTLEADER, KV_EBUSY. */
 KV_MUST_CHECK int group_propose(struct group *g, struct kv_bytes command);
 
+/* The disk or quota is full: the log behind the checkpoint is given up. */
+void group_on_no_space(struct group *g);
 void group_on_message(struct group *g, const struct raft_msg *msg);
 /* The oldest `writes` disk_log_add() of this group that were not yet reported are
  * durable. */

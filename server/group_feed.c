@@ -62,6 +62,7 @@ static bool encode_entries(struct group *g, const struct raft_update *up,
         if (tail_append(&g->tail, &up->entries[i], &records[i]) != 0) {
             return false;
         }
+        g->log_bytes += records[i].len;
         urgent = urgent && entry_is_urgent(&up->entries[i]);
     }
     *out_urgent = urgent;

@@ -33,11 +33,18 @@ enum {
     GROUP_RING_CAP = 4096,    /* Proposed and not yet applied indexes with requests. */
     GROUP_READ_BATCHES = 128, /* ReadIndex rounds asked for and not yet served. */
     GROUP_APPLY_BATCH = 64,   /* Entries between two rounds of replies. */
+    GROUP_LOG_MARKS = 64,     /* Places where the log may be cut by its bytes. */
     GROUP_NO_SPACE_MS = 1000, /* Until a job is tried again on a full disk. */
     GROUP_FETCH_MS = 500,     /* Between two tries to get a damaged entry. */
     GROUP_FETCH_TRIES = 4,    /* While a leader is known: then it is compacted there. */
     GROUP_EXPIRE_MS = 5,      /* Deadlines are looked at no more often than that. */
     GROUP_REROUTE_MS = 10,    /* Pause before a request tries its way again. */
+};
+
+/* How long the log had become when a checkpoint was there. */
+struct group_log_mark {
+    raft_index index; /* Of the checkpoint. */
+    uint64_t bytes;   /* g->log_bytes then. */
 };
 
 /* One RAFT_EV_READ and the requests that wait for it. */
@@ -157,6 +164,13 @@ struct group {
     bool checkpoint_running;
     bool checkpoint_retry;  /* It met a full disk; again at checkpoint_ms. */
     uint64_t checkpoint_ms; /* When the next one is due; UINT64_MAX: not by time. */
+
+    /* Compaction. */
+    uint64_t
+        log_bytes; /* Of all records that were appended since the group was opened. */
+    struct group_log_mark marks[GROUP_LOG_MARKS]; /* Oldest first; indexes ascend. */
+    uint32_t marks_count;
+    bool is_pressed; /* Space ran out: keep no more log than needed. */
 
     /* Snapshots out. */
     struct disk_job make_job;

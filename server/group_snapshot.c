@@ -308,6 +308,7 @@ static void install_finished(struct group *g)
     g->install_phase = GROUP_INSTALL_NONE;
     g->stats.snapshots_installed++;
     g->snapshot_made = false;
+    g->marks_count = 0;
     group_log(g, LOG_INFO, "snapshot=installed index=%llu term=%llu",
               (unsigned long long)g->install.last.pos.index,
               (unsigned long long)g->install.last.pos.term);

@@ -214,18 +214,96 @@ void group_compact(struct group *g, const struct raft_base *base)
     g->stats.compactions++;
 }
 
+/* Remembers how long the log is at this checkpoint. */
+static void mark_add(struct group *g)
+{
+    raft_index index = state_checkpoint_base(g->st)->pos.index;
+    uint32_t keep = 0;
+
+    if (g->marks_count > 0 && g->marks[g->marks_count - 1].index >= index) {
+        return;
+    }
+    if (g->marks_count == GROUP_LOG_MARKS) { /* Every other one is as good. */
+        for (uint32_t i = 1; i < g->marks_count; i += 2) {
+            g->marks[keep++] = g->marks[i];
+        }
+        g->marks_count = keep;
+    }
+    g->marks[g->marks_count++] =
+        (struct group_log_mark){.index = index, .bytes = g->log_bytes};
+}
+
+/* Bytes of the log behind `index`, as far as marks tell. */
+static uint64_t bytes_behind(const struct group *g, raft_index index)
+{
+    for (uint32_t i = 0; i < g->marks_count; i++) {
+        if (g->marks[i].index >= index) {
+            return g->log_bytes - g->marks[i].bytes;
+        }
+    }
+    return 0;
+}
+
+/* Where the log may be cut so that at least half of its bytes stay; 0: nowhere. */
+static raft_index bytes_target(const struct group *g, raft_index base)
+{
+    uint64_t max = g->options.log_bytes_max;
+    raft_index target = 0;
+
+    if (max == 0 || bytes_behind(g, base + 1) <= max) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < g->marks_count; i++) {
+        if (g->log_bytes - g->marks[i].bytes >= max / 2) {
+            target = g->marks[i].index;
+        }
+    }
+    return target;
+}
+
+/* No peer needs the entries up to here that is up and follows closely: all else can
+ * wait for a snapshot until there is space. */
+static raft_index pressed_target(const struct group *g,
+                                 const struct raft_status *status)
+{
+    raft_index target = state_checkpoint_base(g->st)->pos.index;
+
+    for (uint32_t i = 0; i < status->peers_count; i++) {
+        const struct raft_peer_status *p = &status->peers[i];
+
+        if (!p->amnesiac && !p->in_snapshot && p->active_ms != 0 &&
+            g->now_ms - p->active_ms < GROUP_NO_SPACE_MS) {
+            target = KV_MIN(target, p->match);
+        }
+    }
+    return target;
+}
+
 /* Up to where the log may go: a window behind the checkpoint, and not the entries
  * that a peer needs behind the snapshot that it is being sent. */
 static raft_index compact_target(const struct group *g,
                                  const struct raft_status *status)
 {
     raft_index checkpoint = state_checkpoint_base(g->st)->pos.index;
-    raft_index target = checkpoint - g->options.log_window / 2;
+    raft_index base = status->base.pos.index;
+    raft_index target = bytes_target(g, base);
 
+    if (checkpoint > base && checkpoint - base > g->options.log_window) {
+        target = KV_MAX(target, checkpoint - g->options.log_window / 2);
+    }
+    target =
+        KV_MIN(target, checkpoint); /* A lost state comes back at an older index. */
+    if (g->is_pressed) {
+        return KV_MAX(target, pressed_target(g, status));
+    }
     for (uint32_t i = 0; i < status->peers_count; i++) {
+        raft_index last = g->snapshot.last.pos.index;
+
         if (status->peers[i].in_snapshot && g->snapshot_made &&
-            checkpoint - g->snapshot.last.pos.index < 8ull * g->options.log_window) {
-            target = KV_MIN(target, g->snapshot.last.pos.index);
+            checkpoint - last < 8ull * g->options.log_window &&
+            (g->options.log_bytes_max == 0 ||
+             bytes_behind(g, last) <= 8 * g->options.log_bytes_max)) {
+            target = KV_MIN(target, last);
         }
     }
     return target;
@@ -233,20 +311,15 @@ static raft_index compact_target(const struct group *g,
 
 static void compact_flush(struct group *g)
 {
-    raft_index checkpoint = state_checkpoint_base(g->st)->pos.index;
     struct raft_status status;
     struct raft_meta meta;
     struct raft_base base;
     raft_index target;
 
-    if (checkpoint <= g->options.log_window || g->install_phase != GROUP_INSTALL_NONE) {
+    if (g->install_phase != GROUP_INSTALL_NONE || g->halted != 0) {
         return;
     }
     raft_status_get(g->raft, &status);
-    if (checkpoint - KV_MIN(checkpoint, status.base.pos.index) <=
-        g->options.log_window) {
-        return;
-    }
     target = compact_target(g, &status);
     if (target <= status.base.pos.index) {
         return;
@@ -262,11 +335,22 @@ static void compact_flush(struct group *g)
 void group_store_flush(struct group *g)
 {
     checkpoint_flush(g);
+    if (g->is_pressed) {
+        compact_flush(g);
+        g->is_pressed = disk_no_space(g->node->disk);
+    }
     group_tail_trim(g);
+}
+
+void group_on_no_space(struct group *g)
+{
+    g->is_pressed = true;
+    group_wake(g);
 }
 
 void group_store_job(struct group *g, struct disk_job *job)
 {
     checkpoint_done(g, job);
+    mark_add(g);
     compact_flush(g);
 }

@@ -27,6 +27,7 @@ void node_config_init(struct node_config *c)
         .election_timeout_ms = 150,
         .heartbeat_ms = 50,
         .log_window = 8192,
+        .log_bytes_max = (uint64_t)128 * 1024 * 1024,
         .memory_bytes_max = (size_t)256 * 1024 * 1024,
         .delta_bytes_max = (size_t)16 * 1024 * 1024,
         .checkpoint_ms_max = 2000,

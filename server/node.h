@@ -48,6 +48,7 @@ struct node_config {
     uint32_t max_connections; /* Default 4096. */
     uint32_t election_timeout_ms, heartbeat_ms; /* 150, 50 */
     uint32_t log_window;                        /* See group.h. */
+    uint64_t log_bytes_max;                     /* See group.h; 128 MiB. */
     size_t memory_bytes_max;    /* Budget over requests, buffers and queues; 256 MiB. */
     size_t delta_bytes_max;     /* Of one delta of one group. */
     size_t tail_bytes_max;      /* See group.h; 0: a share of the memory. */

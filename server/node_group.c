@@ -115,6 +115,7 @@ int node_group_open(struct node *n, group_id id)
         .election_timeout_ms = n->config.election_timeout_ms,
         .heartbeat_ms = n->config.heartbeat_ms,
         .log_window = n->config.log_window,
+        .log_bytes_max = n->config.log_bytes_max,
         .delta_bytes_max = n->config.delta_bytes_max,
         .tail_bytes_max = n->config.tail_bytes_max != 0
                               ? n->config.tail_bytes_max

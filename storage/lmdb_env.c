@@ -178,6 +178,15 @@ static uint64_t last_page(const struct lmdb_env *e)
     return info.me_last_pgno;
 }
 
+static void space_note(struct lmdb_env *e, uint64_t pages_used)
+{
+    uint64_t end = (last_page(e) + 1) * LMDB_PAGE_BYTES;
+    uint64_t used = pages_used * LMDB_PAGE_BYTES;
+
+    atomic_store(&e->shared.used_bytes, used);
+    atomic_store(&e->shared.free_bytes, end > used ? end - used : 0);
+}
+
 /* One try to make the file `end` bytes long, with blocks where the file system can. */
 static int file_extend(struct lmdb_env *e, uint64_t end)
 {
@@ -315,9 +324,9 @@ static int commit(struct lmdb_env *e, MDB_txn *txn)
     if (rc != 0) {
         return (rc == ENOSPC || rc == EDQUOT) && broken_probe(e) != 0 ? EIO : rc;
     }
-    atomic_store(&e->shared.used_bytes, pages * LMDB_PAGE_BYTES);
-    atomic_fetch_add(&e->shared.commits, 1);
     end = (last_page(e) + 1) * LMDB_PAGE_BYTES;
+    space_note(e, pages);
+    atomic_fetch_add(&e->shared.commits, 1);
     if (end > e->file_bytes) {
         /* LMDB leaves out pages at the end that became free again in the same
          * transaction. The file must still be as long as the meta page says, or it
@@ -538,7 +547,7 @@ int lmdb_env_verify(struct lmdb_env *e, const char **out_reason)
         rc = KV_EDAMAGED;
     }
     if (rc == 0) {
-        atomic_store(&e->shared.used_bytes, used * LMDB_PAGE_BYTES);
+        space_note(e, used);
     }
     lmdb_reader_close(&r);
     return lmdb_error(rc);

@@ -36,6 +36,7 @@ enum {
 /* What the loop thread may look at while another one writes. */
 struct lmdb_shared {
     _Atomic uint64_t used_bytes; /* Pages in use, as of the last commit. */
+    _Atomic uint64_t free_bytes; /* Pages of the file that are not. */
     _Atomic uint64_t commits;    /* Since open. */
     atomic_bool is_full;         /* The last ordinary write found no space. */
     atomic_bool is_broken;       /* A commit failed: nothing may be written any more. */

@@ -64,24 +64,31 @@ static int store_sweep(struct store *s, bool *out_more)
     return rc;
 }
 
-/* Is the environment still as full as its last ordinary write found it? */
+/* Is the environment over its quota, or still as full as its last ordinary write found
+ * it? Checkpoints are urgent and never refused: the state's quota is kept here, by what
+ * the groups admit. */
 static bool is_full(struct lmdb_store *ls, struct lmdb_env *e)
 {
-    struct statvfs fs;
+    uint64_t room = KV_MIN((uint64_t)STORE_ROOM_BYTES, e->quota_bytes / 8);
+    uint64_t used = atomic_load(&e->shared.used_bytes);
     uint64_t missing = 0;
+    struct statvfs fs;
 
     if (!atomic_load(&e->shared.is_full)) {
-        return false;
+        return used > e->quota_bytes;
     }
-    if (atomic_load(&e->shared.used_bytes) + STORE_ROOM_BYTES / 8 > e->quota_bytes ||
-        fstatvfs(ls->dir_fd, &fs) != 0) {
+    if (used + STORE_ROOM_BYTES / 8 > e->quota_bytes) {
         return true;
     }
     if (!ballast_is_full(&ls->ballast)) {
         missing = ls->ballast.full_bytes; /* At most. */
     }
-    return (uint64_t)fs.f_bavail * fs.f_frsize <
-           2 * missing + KV_MIN((uint64_t)STORE_ROOM_BYTES, e->quota_bytes / 8);
+    /* LMDB's file never becomes shorter, so what is free inside of it counts. */
+    if (atomic_load(&e->shared.free_bytes) >= room + missing) {
+        return false;
+    }
+    return fstatvfs(ls->dir_fd, &fs) != 0 ||
+           (uint64_t)fs.f_bavail * fs.f_frsize < 2 * missing + room;
 }
 
 static void store_stats(struct store *s, struct store_stats *out)

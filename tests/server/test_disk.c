@@ -25,6 +25,7 @@ struct group {
     struct raft_persisted persisted;
     uint32_t jobs;
     int job_result;
+    uint32_t pressed;
 };
 
 struct world {
@@ -74,6 +75,11 @@ void group_on_job(struct group *g, struct disk_job *job)
 {
     g->jobs++;
     g->job_result = job->result;
+}
+
+void group_on_no_space(struct group *g)
+{
+    g->pressed++;
 }
 
 static uint64_t now_us(struct env *e)
@@ -286,6 +292,9 @@ static void a_full_disk_keeps_everything_and_lets_the_urgent_go_first(void **sta
     run(w);
     assert_true(disk_no_space(w->disk));
     assert_int_equal(w->groups[1].writes_done, 0);
+    assert_int_equal(w->groups[1].pressed,
+                     1); /* All are told, also who wrote nothing. */
+    assert_int_equal(w->groups[3].pressed, 1);
     disk_flush(w->disk);
     assert_int_equal(w->jobs_count, 0); /* Nothing urgent, too early to try again. */
 

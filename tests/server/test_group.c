@@ -512,6 +512,65 @@ static void the_log_is_compacted_behind_the_checkpoint(void **state)
     fake_world_free(w);
 }
 
+/* Few large values must not take more than many small ones. */
+static void the_log_is_bounded_in_bytes_as_well(void **state)
+{
+    struct fake_world *w = fake_world_new(1);
+    static char value[401];
+    struct raft_status status;
+
+    (void)state;
+    w->options.log_bytes_max = 10000;
+    fake_world_start(w);
+    fake_elect(w);
+    memset(value, 'x', sizeof value - 1);
+    for (int i = 0; i < 200; i++) {
+        fake_put_ok(&w->nodes[1], "key", value);
+        fake_pass_ms(w, 100);
+    }
+    group_raft_status(w->nodes[1].group, &status);
+
+    /* At least half of what may be kept is; a checkpoint comes every two seconds. */
+    assert_in_range(status.last.index - status.base.pos.index, 5000 / 500,
+                    (10000 + 8000 + 8000) / 400);
+    fake_crash(&w->nodes[1]);
+    fake_restart(w, 1);
+    fake_elect(w);
+    for (int i = 0; i < 100; i++) { /* What was there before is bounded, too. */
+        fake_put_ok(&w->nodes[1], "key", value);
+        fake_pass_ms(w, 100);
+    }
+    group_raft_status(w->nodes[1].group, &status);
+    assert_in_range(status.last.index - status.base.pos.index, 5000 / 500,
+                    (10000 + 8000 + 8000) / 400);
+    fake_world_free(w);
+}
+
+/* A full disk: what is in the state need not be in the log. */
+static void a_full_disk_gives_up_the_log_behind_the_checkpoint(void **state)
+{
+    struct fake_world *w = *state;
+    struct fake_node *f = &w->nodes[1];
+    struct raft_status status;
+    raft_index checkpoint;
+
+    for (int i = 0; i < 50; i++) {
+        fake_put_ok(f, "key", "value");
+    }
+    fake_pass_ms(w, 2500);
+    checkpoint = group_state_meta(f->group)->applied.pos.index;
+    assert_true(checkpoint >= 50);
+    group_raft_status(f->group, &status);
+    assert_int_equal(status.base.pos.index, 0);
+
+    mem_store_full(f->mem, true);
+    (void)fake_put(f, "key", "more");
+    fake_pass_ms(w, 2500);
+
+    group_raft_status(f->group, &status);
+    assert_true(status.base.pos.index >= checkpoint);
+}
+
 static void a_full_disk_delays_a_checkpoint_and_nothing_else(void **state)
 {
     struct fake_world *w = *state;
@@ -595,6 +654,8 @@ int main(int argc, char **argv)
         CASE(a_checkpoint_and_a_restart_give_the_same_state),
         CASE(no_checkpoint_ahead_of_the_durable_log),
         cmocka_unit_test(the_log_is_compacted_behind_the_checkpoint),
+        cmocka_unit_test(the_log_is_bounded_in_bytes_as_well),
+        CASE(a_full_disk_gives_up_the_log_behind_the_checkpoint),
         CASE(a_full_disk_delays_a_checkpoint_and_nothing_else),
         CASE(an_idle_group_is_never_dirty),
         CASE(closing_ends_what_is_open),

@@ -208,6 +208,52 @@ static void a_full_quota_leaves_room_for_what_is_urgent(void **state)
     }
 }
 
+/* Checkpoints a thousand rows: with these values, or without them. */
+static void rows_set(struct fixture *f, bool present)
+{
+    static const uint8_t value[4000];
+    struct log_state head;
+    struct raft_base base;
+    struct state_frozen frozen;
+    struct state *st;
+    char key[16];
+    bool existed;
+
+    assert_int_equal(append(f, 1, 10), 0);
+    assert_int_equal(f->s->ops->log_load(f->s, 1, &head), 0);
+    base = (struct raft_base){head.last.pos, head.last.hash, head.last.time_ms};
+    assert_int_equal(state_open(f->s, 1, 16 << 20, &st), 0);
+    for (int i = 0; i < 1000; i++) {
+        struct row row = {.kind = ROW_KV, .value = kv_bytes(value, sizeof value)};
+
+        snprintf(key, sizeof key, "k%d", i);
+        row.key = kv_bytes_str(key);
+        assert_int_equal(present ? state_put(st, &row)
+                                 : state_del(st, ROW_KV, row.key, &existed),
+                         0);
+    }
+    state_applied(st, &base, NULL, 0);
+    assert_int_equal(state_freeze(st, &frozen), 0);
+    assert_int_equal(
+        f->s->ops->checkpoint(f->s, 1, &frozen.meta, frozen.rows, frozen.rows_count),
+        0);
+    state_close(st);
+}
+
+/* Checkpoints are always carried out, so the quota of the state is kept at the door. */
+static void a_state_over_its_quota_is_full(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_false(stats(f).state_full);
+    rows_set(f, true);
+    assert_true(stats(f).state_bytes > SPACE_QUOTA_BYTES);
+    assert_true(stats(f).state_full);
+    rows_set(f, false);
+    rows_set(f, false); /* LMDB frees the pages of the last but one commit. */
+    assert_false(stats(f).state_full);
+}
+
 static void file_fill(struct fixture *f, const char *name)
 {
     char path[2 * STORE_DIR_BYTES];
@@ -320,6 +366,25 @@ static void the_reserve_is_given_up_in_parts_and_restored(void **state)
     assert_int_equal(ballast_bytes(f), SPACE_RESERVE_BYTES);
 }
 
+/* LMDB's file never becomes shorter: what is free inside of it counts as space. */
+static void a_disk_full_of_our_own_log_heals_by_compaction(void **state)
+{
+    struct fixture *f = *state;
+
+    if (f->mount[0] == 0) {
+        print_message("no disk of our own here: skipped\n");
+        skip();
+    }
+    assert_true(fill(f, 3000) > 2000);
+    assert_true(stats(f).log_full);
+    free_space(f, 1);
+    assert_false(stats(f).log_full);
+    for (int i = 0; i < 500; i++) {
+        assert_int_equal(append(f, 1, 3000), 0);
+    }
+    assert_false(stats(f).log_full);
+}
+
 /* A copied directory may have a hole in place of the reserve: its length is right, but
  * there is no space. */
 static void a_hole_is_no_reserve(void **state)
@@ -392,9 +457,13 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_full_quota_leaves_room_for_what_is_urgent,
                                         setup_quota, teardown),
+        cmocka_unit_test_setup_teardown(a_state_over_its_quota_is_full, setup_quota,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_full_disk_keeps_votes_reads_and_its_word,
                                         setup_disk, teardown),
         cmocka_unit_test_setup_teardown(the_reserve_is_given_up_in_parts_and_restored,
+                                        setup_disk, teardown),
+        cmocka_unit_test_setup_teardown(a_disk_full_of_our_own_log_heals_by_compaction,
                                         setup_disk, teardown),
         cmocka_unit_test_setup_teardown(a_hole_is_no_reserve, setup_quota, teardown),
         cmocka_unit_test_setup_teardown(
