@@ -27,7 +27,8 @@ KVD, KVLOAD = os.environ["KVD"], os.environ["KVLOAD"]
 WORK, BASE = os.environ["WORK"], int(os.environ["PORT_BASE"])
 PATTERN = os.environ.get("FAILPOINTS", "") or "*"
 SEED = int(os.environ.get("SEED", "1"))
-DIED = 99  # Exit status of a node that ended at a point.
+DIED, GAVE_UP = 99, 7  # Exit statuses: ended at a point; after an I/O error.
+WHAT = {"panic": "dies there", "torn": "tears a write there", "error": "gives up there"}
 MARK = b"this-value-is-going-to-be-damaged"
 
 # Which situation leads to a point. What stands in `load` is reached all the time.
@@ -92,8 +93,10 @@ class Node:
         self.log = self.dir + ".log"
         # Node 3 keeps a longer log, so that compacting leaves something to sweep.
         self.window = 2048 if number == 3 else 64
+        self.armed_error = False
 
     def start(self, armed=""):
+        self.armed_error = "=error" in armed
         cluster = ",".join(f"{i}=127.0.0.1:{BASE + 10 * i}:{BASE + 10 * i + 1}"
                            for i in (1, 2, 3))
         args = [KVD, "--id", str(self.number), "--data-dir", self.dir,
@@ -127,18 +130,20 @@ class Node:
             return False
 
     def arm(self, armed):
+        self.armed_error = "=error" in armed
         try:
             self.get("/debug/failpoints?" + armed)
         except (OSError, urllib.error.URLError):
             pass  # It may have died of it before it answered.
 
     def dies(self, name, limit_s):
-        """Does it end at this point, within a time?"""
+        """Does it end at this point, within a time? By itself after an error."""
         try:
             status = self.process.wait(limit_s)
         except subprocess.TimeoutExpired:
             return False
-        if status != DIED or f"failpoint {name}: " not in self.tail(1):
+        if not (status == DIED and f"failpoint {name}: " in self.tail(1)
+                or status == GAVE_UP and self.armed_error):
             raise RuntimeError(f"node {self.number} ended with status {status}:\n"
                                + self.tail())
         return True
@@ -214,37 +219,37 @@ class Cluster:
 
     # ---- situations: each makes `node` reach the point, or says False ----
 
-    def fresh(self, name, more=""):
+    def fresh(self, name, how="panic", more=""):
         """A new directory, or one that is being made, in a cluster that forms."""
         node = self.nodes[0]
         for n in self.others(node):
             if n.process is None:
                 n.start()
-        node.start(f"{name}=panic{more}")
+        node.start(f"{name}={how}{more}")
         return node.dies(name, 10)
 
-    def full(self, name):
+    def full(self, name, how="panic"):
         """No space while the directory is made: the node's identity is urgent."""
-        return self.fresh(name, ",env_grow=nospace@1..")
+        return self.fresh(name, how, ",env_grow=nospace@1..")
 
-    def load(self, name):
+    def load(self, name, how="panic"):
         node = self.next()
         nth = self.random.randint(1, 2 if name in ("env_grow", "env_grown") else 20)
-        node.arm(f"{name}=panic@{nth}")
+        node.arm(f"{name}={how}@{nth}")
         if node.dies(name, 2.5):
             return True
         node.arm(f"{name}=off")  # A leader of all groups acknowledges to nobody.
         return False
 
-    def start(self, name):
+    def start(self, name, how="panic"):
         node = self.next()
         node.kill()
-        node.start(f"{name}=panic")
+        node.start(f"{name}={how}")
         return node.dies(name, 10)
 
-    def election(self, name):
+    def election(self, name, how="panic"):
         node = self.next()
-        node.arm(f"{name}=panic")
+        node.arm(f"{name}={how}")
         for other in self.others(node):
             if node.dies(name, 0.01):
                 return True
@@ -256,9 +261,9 @@ class Cluster:
         node.arm(f"{name}=off")
         return False
 
-    def stop(self, name):
+    def stop(self, name, how="panic"):
         node = self.next()
-        node.arm(f"{name}=panic")
+        node.arm(f"{name}={how}")
         node.signal(signal.SIGTERM)
         status = node.process.wait(20)
         if status == 0:
@@ -289,15 +294,15 @@ class Cluster:
         node.start(f"{name}={how}")
         return node.dies(name, 4)
 
-    def recover(self, name):
+    def recover(self, name, how="panic"):
         """Dead between switching in and resetting the log; then again at the start."""
         if not self.install("install_switched"):
             return False
         node = self.nodes[self.turn % 3]
-        node.start(f"{name}=panic")
+        node.start(f"{name}={how}")
         return node.dies(name, 10)
 
-    def truncate(self, name):
+    def truncate(self, name, how="panic"):
         """A leader appends what nobody else gets, and meets its successors' entries."""
         leaders = [g["leader"] for g in
                    json.loads(self.nodes[0].get("/v1/status"))["groups"]]
@@ -310,15 +315,15 @@ class Cluster:
             n.start()
         for n in self.others(node):
             until(10, n.ready)
-        node.start(f"{name}=panic")
+        node.start(f"{name}={how}")
         return node.dies(name, 4)
 
-    def sweep(self, name):
+    def sweep(self, name, how="panic"):
         node = self.nodes[2]
-        node.arm(f"{name}=panic")
+        node.arm(f"{name}={how}")
         return node.dies(name, 40)
 
-    def repair(self, name):
+    def repair(self, name, how="panic"):
         """An entry of node 3 is damaged while it is down; its neighbours have it."""
         node = self.nodes[2]
         if node.process.poll() is None:
@@ -336,18 +341,18 @@ class Cluster:
                     f.seek(at + 3)
                     f.write(bytes([data[at + 3] ^ 1]))
                     at = data.find(value, at + 1)
-        node.start(f"{name}=panic")
+        node.start(f"{name}={how}")
         return node.dies(name, 15)
 
     # ---- one point, and the end ----
 
-    def point(self, name, situation, how=None):
-        sentence = f"{name}: a node {'tears a write' if how else 'dies'} there"
+    def point(self, name, situation, how="panic"):
+        sentence = f"{name}: a node {WHAT[how]}"
         forms = situation in ("full", "fresh")
         try:
             make = getattr(self, situation)
             for _ in range(1 if forms else 8):
-                hit = make(name, how) if how else make(name)
+                hit = make(name, how)
                 if not forms:
                     self.start_all()
                     self.wait_ready()
@@ -381,11 +386,12 @@ def names_of(situation):
     return SITUATIONS.get(situation, "").split()
 
 
-def run(cluster, names):
-    wanted = [n for n in names if fnmatch.fnmatch(n, PATTERN)]
+def run(cluster, kinds):
+    names = list(kinds)
+    hows = {n: {"ERROR": ["panic", "error"], "WRITE": ["panic", "torn"]}.get(
+        kinds[n], ["panic"]) if fnmatch.fnmatch(n, PATTERN) else [] for n in names}
     known = {n for s in SITUATIONS for n in names_of(s)}
-    torn = [n for n in ("snap_write", "chunk_write") if n in wanted]
-    print(f"1..{len(wanted) + len(torn) + 5}")
+    print(f"1..{sum(len(h) for h in hows.values()) + 5}")
     print(f"# seed {SEED}")
     tap(set(names) == known, "every point has a situation",
         f"differ: {sorted(set(names) ^ known)}")
@@ -395,15 +401,13 @@ def run(cluster, names):
             cluster.wait_ready(30)
             cluster.load_begin()
         for name in names_of(situation):
-            if name in wanted:
-                cluster.point(name, situation)
-            if name in torn:
-                cluster.point(name, situation, "torn")
+            for how in hows.get(name, []):
+                cluster.point(name, situation, how)
     cluster.load_end()
     cluster.wait_ready()
     for name in names_of("repair"):
-        if name in wanted:
-            cluster.point(name, "repair")
+        for how in hows.get(name, []):
+            cluster.point(name, "repair", how)
     cluster.start_all()
     cluster.wait_ready()
     why = until(20, lambda: cluster.equal() == "") and "" or cluster.equal()
@@ -415,7 +419,7 @@ def run(cluster, names):
         verify.stdout + verify.stderr)
     why = [line for n in cluster.nodes for line in open(n.log, errors="replace")
            if "ASSERT" in line or (" ERROR " in line and "disk" not in line
-                                   and "damaged" not in line)]
+                                   and "damaged" not in line and "halt" not in line)]
     tap(not why, "no node found anything else wrong", "".join(why))
     for n in cluster.nodes:
         n.signal(signal.SIGTERM)
@@ -432,7 +436,7 @@ def main():
                             check=True)
     cluster = Cluster()
     try:
-        run(cluster, [line.split()[0] for line in listed.stdout.splitlines()])
+        run(cluster, dict(line.split()[:2] for line in listed.stdout.splitlines()))
     finally:
         cluster.stopping.set()
         cluster.finish()
