@@ -98,8 +98,8 @@ struct history_op {
                        * has both too: at_rev, and rev of the value that it saw. */
     uint64_t term;    /* ok */
     const char *text; /* Error word and text. Nemesis: a word for :f, the rest for
-                       * :value, "start-partition n1,n2 | n3". NULL. Owned by the
-                       * history. */
+                       * :value, as EDN or any text: "start-partition n1 | n2".
+                       * NULL. Owned by the history. */
 };
 
 #define HISTORY_NO_MATE UINT64_MAX

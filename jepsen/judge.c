@@ -7,11 +7,13 @@
 #include <string.h>
 
 #include "jepsen/checker/append.h"
+#include "jepsen/checker/availability.h"
 #include "jepsen/checker/counter.h"
 #include "jepsen/checker/linear.h"
 #include "jepsen/checker/replay.h"
 #include "jepsen/checker/set.h"
 #include "jepsen/checker/unique.h"
+#include "raft/base/arena.h"
 
 enum {
     JUDGE_LINE_BYTES = 512
@@ -98,6 +100,30 @@ static void judge_nemesis(struct run *r)
             verdict_doubt(v, "%s never had an effect: %s", f->kind, f->why);
         }
     }
+}
+
+static void judge_availability(struct run *r)
+{
+    struct verdict *v = run_verdict(r, "availability");
+    struct availability_fault *faults =
+        kv_mem_zalloc((r->faults_count + 1) * sizeof *faults);
+    size_t count = 0;
+
+    if (faults == NULL) {
+        verdict_doubt(v, "out of memory");
+        return;
+    }
+    for (uint32_t i = 0; i < r->faults_count; i++) {
+        const struct run_fault *f = &r->faults[i];
+        int64_t end_ns = f->ended ? f->end_ns : r->times.heal_ns;
+
+        if (f->effective && end_ns > f->begin_ns) {
+            faults[count++] = (struct availability_fault){f->kind, f->begin_ns, end_ns,
+                                                          f->recover_ms};
+        }
+    }
+    availability_check(&r->history, faults, count, v);
+    kv_mem_free(faults);
 }
 
 /* ---- nodes ---- */
@@ -220,6 +246,7 @@ void judge_run(struct run *r)
     judge_rate(r);
     judge_stats(r);
     judge_nemesis(r);
+    judge_availability(r);
     judge_nodes(r);
     judge_logs(r);
     judge_history(r);

@@ -8,9 +8,15 @@
 #include <sys/stat.h>
 
 #include "jepsen/checker/keys.h"
+#include "jepsen/format/edn.h"
 #include "jepsen/format/emit.h"
 #include "raft/base/arena.h"
 #include "raft/base/err.h"
+
+enum {
+    FORM_MAX = 1000,      /* Bytes of a nemesis' value that may be EDN. */
+    FORM_BYTES = 1 << 20, /* Memory to find out. */
+};
 
 struct writer {
     FILE *out;
@@ -127,8 +133,36 @@ static void value_write(const struct writer *w, const struct history_op *op)
 
 /* ---- rows ---- */
 
-/* The first word of a nemesis' text is its :f, the rest its :value. What a keyword may
- * not hold becomes a dash. */
+/* Is the text one form of EDN, of plain ASCII? */
+static bool is_one_form(const char *text)
+{
+    char wrapped[FORM_MAX + 8];
+    struct edn_reader r;
+    struct edn_node *map = NULL;
+    struct arena a;
+    bool is = false;
+
+    if (strlen(text) > FORM_MAX || strpbrk(text, ";\\") != NULL) {
+        return false;
+    }
+    for (const char *p = text; *p != '\0'; p++) {
+        if (*p < 0x20 || *p > 0x7e) {
+            return false;
+        }
+    }
+    snprintf(wrapped, sizeof wrapped, "{:v %s}", text);
+    arena_init(&a, 4096, FORM_BYTES);
+    edn_init(&r, kv_bytes_str(wrapped));
+    if (edn_next(&r, &a, &map) == 0 && map->kind == EDN_MAP && map->count == 2 &&
+        map->first->next->kind != EDN_OTHER) {
+        is = edn_next(&r, &a, &map) == KV_ENOTFOUND;
+    }
+    arena_close(&a);
+    return is;
+}
+
+/* The first word of a nemesis' text is its :f, the rest its :value: as it stands where
+ * it is EDN, else as a string. What a keyword may not hold becomes a dash. */
 static void nemesis_write(const struct writer *w, const struct history_op *op)
 {
     const char *text = op->text == NULL ? "" : op->text;
@@ -144,10 +178,12 @@ static void nemesis_write(const struct writer *w, const struct history_op *op)
         fputc(is_plain ? *text : '-', w->out);
     }
     fputs(is_edn ? ", :value " : "\t", w->out);
-    if (*text == ' ' && text[1] != '\0') {
-        emit_string(w->out, text + 1);
-    } else {
+    if (*text != ' ' || text[1] == '\0') {
         fputs("nil", w->out);
+    } else if (is_one_form(text + 1)) {
+        fputs(text + 1, w->out);
+    } else {
+        emit_string(w->out, text + 1);
     }
 }
 

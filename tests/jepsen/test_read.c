@@ -8,11 +8,11 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "jepsen/format/edn.h"
 #include "jepsen/format/read.h"
 #include "jepsen/format/rows.h"
 #include "raft/base/err.h"
 #include "tests/lib/history_gen.h"
+#include "tests/lib/history_rules.h"
 
 static void refuse(enum history_workload workload, const char *text, uint64_t line,
                    const char *why)
@@ -153,45 +153,6 @@ static void reads_what_jepsen_and_elle_cli_write(void **state)
     history_close(&h);
 }
 
-/* The rules that outsiders rely on: integers, dense indices, matched pairs. */
-static void check_rules(const char *text, size_t len)
-{
-    struct edn_reader r;
-    struct arena a;
-    struct edn_node *row = NULL;
-    int64_t open[64];
-    int64_t index = 0;
-    int64_t time = 0;
-    int rc;
-
-    memset(open, 0, sizeof open);
-    arena_init(&a, 4096, 1 << 20);
-    edn_init(&r, kv_bytes(text, len));
-    for (rc = edn_next(&r, &a, &row); rc == 0; rc = edn_next(&r, &a, &row)) {
-        static const char *const names[] = {"index", "time", "process"};
-        bool is_invoke = edn_is(edn_get(row, "type"), "invoke");
-        int64_t process;
-
-        for (size_t i = 0; i < KV_ARRAY_COUNT(names); i++) {
-            assert_non_null(edn_get(row, names[i]));
-            assert_int_equal(edn_get(row, names[i])->kind, EDN_INT);
-        }
-        assert_int_equal(edn_get(row, "f")->kind, EDN_KEYWORD);
-        assert_non_null(edn_get(row, "value"));
-        assert_int_equal(edn_get(row, "index")->integer, index++);
-        assert_true(edn_get(row, "time")->integer >= time);
-        time = edn_get(row, "time")->integer;
-        process = edn_get(row, "process")->integer;
-        assert_in_range(process, 0, 63);
-        /* 0 idle, 1 open, 2 silent for ever */
-        assert_int_equal(open[process], is_invoke ? 0 : 1);
-        open[process] = is_invoke ? 1 : edn_is(edn_get(row, "type"), "info") ? 2 : 0;
-        arena_reset(&a);
-    }
-    assert_int_equal(rc, KV_ENOTFOUND);
-    arena_close(&a);
-}
-
 static void what_is_written_obeys_the_rules_and_reads_the_same(void **state)
 {
     (void)state;
@@ -212,6 +173,7 @@ static void what_is_written_obeys_the_rules_and_reads_the_same(void **state)
         size_t again_len = 0;
         struct history h;
         struct history copy;
+        size_t rows;
         FILE *out;
 
         history_init(&h);
@@ -223,7 +185,8 @@ static void what_is_written_obeys_the_rules_and_reads_the_same(void **state)
         out = open_memstream(&text, &len);
         assert_int_equal(rows_write(out, &h, workload, ROWS_EDN), 0);
         fclose(out);
-        check_rules(text, len);
+        assert_null(history_rules(kv_bytes(text, len), &rows));
+        assert_int_equal(rows, h.count);
         accept(workload, text, &copy);
         out = open_memstream(&again, &again_len);
         assert_int_equal(rows_write(out, &copy, workload, ROWS_EDN), 0);
@@ -233,6 +196,30 @@ static void what_is_written_obeys_the_rules_and_reads_the_same(void **state)
         free(again);
         history_close(&h);
         history_close(&copy);
+    }
+}
+
+static void the_rules_refuse_what_breaks_them(void **state)
+{
+    static const char *const broken[] = {
+        "{:index 1, :time 0, :type :invoke, :process 0, :f :read, :value nil}",
+        "{:index 0, :time 0.5, :type :invoke, :process 0, :f :read, :value nil}",
+        "{:index 0, :time 0, :type :ok, :process 0, :f :read, :value nil}",
+        "{:index 0, :time 0, :type :ok, :process :nemesis, :f :kill, :value nil}",
+        "{:index 0, :time 0, :type :invoke, :process 0, :f \"read\", :value nil}",
+        "{:index 0, :time 0, :type :invoke, :process 0, :f :read}",
+        "{:index 0, :time 9, :type :invoke, :process 0, :f :read, :value nil}"
+        "{:index 1, :time 8, :type :info, :process 0, :f :read, :value nil}",
+        "{:index 0, :time 9, :type :invoke, :process 0, :f :read, :value nil}"
+        "{:index 1, :time 9, :type :info, :process 0, :f :read, :value nil}"
+        "{:index 2, :time 9, :type :invoke, :process 0, :f :read, :value nil}",
+        "{:index 0",
+    };
+    size_t rows;
+
+    (void)state;
+    for (size_t i = 0; i < KV_ARRAY_COUNT(broken); i++) {
+        assert_non_null(history_rules(kv_bytes_str(broken[i]), &rows));
     }
 }
 
@@ -256,6 +243,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(refuses_rows_that_do_not_follow),
         cmocka_unit_test(reads_what_jepsen_and_elle_cli_write),
         cmocka_unit_test(what_is_written_obeys_the_rules_and_reads_the_same),
+        cmocka_unit_test(the_rules_refuse_what_breaks_them),
         cmocka_unit_test(a_file_that_is_not_there_is_named),
     };
 

@@ -90,6 +90,38 @@ static void a_register_is_written_with_its_key(void **state)
     history_close(&h);
 }
 
+static void what_a_nemesis_did_is_edn_or_a_string(void **state)
+{
+    static const char *const texts[][2] = {
+        {"kill [1 3]", "[1 3]"},
+        {"kill :majority", ":majority"},
+        {"start {\"n1\" #{\"n2\"}}", "{\"n1\" #{\"n2\"}}"},
+        {"kill 1 3", "\"1 3\""},
+        {"kill [1", "\"[1\""},
+        {"kill 1} {:v 2", "\"1} {:v 2\""},
+        {"kill n1", "\"n1\""},
+        {"kill #_ 1", "\"#_ 1\""},
+        {"kill", "nil"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < KV_ARRAY_COUNT(texts); i++) {
+        struct history_op op = {.process = HISTORY_NEMESIS,
+                                .type = HISTORY_INFO,
+                                .f = HISTORY_FAULT,
+                                .text = texts[i][0]};
+        struct history h;
+        char line[128];
+
+        history_init(&h);
+        put(&h, op, HISTORY_TEXT, NULL, 0);
+        snprintf(line, sizeof line, ":nemesis\t:info\t:%s\t%s\n",
+                 i == 2 ? "start" : "kill", texts[i][1]);
+        expect(&h, HISTORY_REGISTER, ROWS_TXT, line);
+        history_close(&h);
+    }
+}
+
 static void transactions_are_vectors_of_micro_operations(void **state)
 {
     const int64_t ids[] = {4, 5};
@@ -210,6 +242,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_register_is_written_with_its_key),
+        cmocka_unit_test(what_a_nemesis_did_is_edn_or_a_string),
         cmocka_unit_test(transactions_are_vectors_of_micro_operations),
         cmocka_unit_test(one_set_is_bare_and_several_are_keyed),
         cmocka_unit_test(a_bank_speaks_of_accounts),
