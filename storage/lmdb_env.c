@@ -253,8 +253,9 @@ static int space_make(struct lmdb_env *e, const struct lmdb_demand *d)
             return KV_ENOSPACE;
         }
     }
-    if (inside >= 2 * need && e->file_bytes >= end) {
-        return 0;
+    /* Free pages of the file need not lie side by side: a run may go to its end. */
+    if (inside >= 2 * need) {
+        need = d->run_pages * LMDB_PAGE_BYTES;
     }
     return lmdb_error(file_reserve(e, end + need, d->urgent));
 }

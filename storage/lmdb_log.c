@@ -1,42 +1,29 @@
-/* storage/lmdb_log.c - entries, term, vote and base of all groups. */
+/* storage/lmdb_log.c - writing the log: entries, term, vote and base of all groups.
+ *
+ * A commit stores its entries as batches (storage/batch.h) behind all others, and
+ * deletes a few of the oldest batches of which nothing is part of a log any more. What
+ * it is going to store is gathered in a plan first; the index in memory is changed when
+ * the commit is durable.
+ */
 #include "raft/base/err.h"
 #include "raft/record.h"
+#include "storage/batch.h"
 #include "storage/failpoint.h"
 #include "storage/lmdb_page.h"
 #include "storage/lmdb_store.h"
 #include "storage/meta.h"
 
 enum {
-    LOG_SMALL_RECORD_BYTES = 1000, /* Longer ones may lie on pages of their own. */
-    LOG_RECORD_BYTES_MIN = RAFT_RECORD_HEAD_BYTES,
+    LOG_DELETE_MAX = 8,    /* Old batches that a commit of entries deletes. */
+    LOG_NUMBER_BITS = 12,  /* Of a batch's number: which one of its commit. */
+    LOG_HEAD_PAGES = 4,    /* That a group's share may dirty besides its entries. */
+    LOG_COMMIT_PAGES = 32, /* Trees, marks, free list. */
+    LOG_SWEEP_BYTES = 512 * 1024,       /* That a sweep moves, ... */
+    LOG_SWEEP_ITEMS = 16 * 1024,        /* ... and entries at most. */
+    LOG_SLACK_BYTES = 16 * 1024 * 1024, /* Dead bytes that are not worth moving for. */
 };
 
-MDB_dbi lmdb_log_dbi(const struct lmdb_store *ls, group_id group)
-{
-    return ls->log.dbis[LOG_ENTRIES + group % LOG_SHARDS];
-}
-
-static struct kv_bytes entry_key(group_id group, raft_index index,
-                                 uint8_t room[LOG_KEY_BYTES])
-{
-    kv_put_u32be(room, group);
-    kv_put_u64be(room + 4, index);
-    return kv_bytes(room, LOG_KEY_BYTES);
-}
-
-/* Is it an entry of `group`? *out_index is its index then. */
-static bool entry_key_of(const MDB_val *key, group_id group, raft_index *out_index)
-{
-    const uint8_t *p = key->mv_data;
-
-    if (key->mv_size != LOG_KEY_BYTES || kv_get_u32be(p) != group) {
-        return false;
-    }
-    *out_index = kv_get_u64be(p + 4);
-    return true;
-}
-
-static struct raft_meta meta_of(const struct raft_entry *e)
+struct raft_meta lmdb_log_meta_of(const struct raft_entry *e)
 {
     return (struct raft_meta){
         .pos = e->pos,
@@ -52,118 +39,216 @@ static struct raft_meta meta_of_base(const struct raft_base *b)
     return (struct raft_meta){.pos = b->pos, .time_ms = b->time_ms, .hash = b->hash};
 }
 
-/* ---- reading inside a transaction ---- */
+/* ---- the plan ---- */
 
-int lmdb_log_head(struct lmdb_store *ls, MDB_txn *txn, group_id group,
-                  struct log_state *out)
+/* Makes room for `items` entries and `changes`. 0, KV_ENOMEM. */
+static int plan_begin(struct log_plan *p, size_t items, size_t changes)
 {
-    uint8_t room[4];
-    MDB_val key = lmdb_val(lmdb_group_key(group, room));
-    MDB_val value;
-    int rc = mdb_get(txn, ls->log.dbis[LOG_HEADS], &key, &value);
-
-    if (rc == MDB_NOTFOUND) {
-        if (group < ls->groups_max && lmdb_is_known(&ls->log_known[group], txn)) {
-            return KV_EDAMAGED; /* It was there. */
-        }
-        *out = (struct log_state){0};
-        return 0;
+    p->items_count = 0;
+    p->changes_count = 0;
+    p->batches_count = 0;
+    if (items > p->items_cap) {
+        kv_mem_free(p->items);
+        kv_mem_free(p->places);
+        kv_mem_free(p->batches);
+        p->items = kv_mem_zalloc(items * sizeof *p->items);
+        p->places = kv_mem_zalloc(items * sizeof *p->places);
+        p->batches = kv_mem_zalloc(items * sizeof *p->batches);
+        p->items_cap = items;
     }
-    if (rc == 0 && lmdb_is_reader(ls, txn) && !lmdb_page_leaf_ok(value.mv_data)) {
-        return KV_EDAMAGED;
+    if (changes > p->changes_cap) {
+        kv_mem_free(p->changes);
+        p->changes = kv_mem_zalloc(changes * sizeof *p->changes);
+        p->changes_cap = changes;
     }
-    return rc != 0 ? rc : meta_log_decode(group, lmdb_bytes(&value), out);
+    if (p->items_cap > 0 &&
+        (p->items == NULL || p->places == NULL || p->batches == NULL)) {
+        p->items_cap = 0;
+        return KV_ENOMEM;
+    }
+    if (p->changes_cap > 0 && p->changes == NULL) {
+        p->changes_cap = 0;
+        return KV_ENOMEM;
+    }
+    return 0;
 }
 
-/* Reads and checks the entry at `index`, which the head says is there. Views into the
- * map. 0, KV_EDAMAGED, KV_EFORMAT, an LMDB code. */
-static int entry_get(struct lmdb_store *ls, MDB_txn *txn, group_id group,
-                     raft_index index, struct kv_bytes *out_record,
-                     struct raft_entry *out)
+void lmdb_log_plan_close(struct log_plan *p)
 {
-    uint8_t room[LOG_KEY_BYTES];
-    MDB_val key = lmdb_val(entry_key(group, index, room));
-    MDB_val value;
-    int rc = mdb_get(txn, lmdb_log_dbi(ls, group), &key, &value);
+    kv_mem_free(p->items);
+    kv_mem_free(p->places);
+    kv_mem_free(p->batches);
+    kv_mem_free(p->changes);
+    *p = (struct log_plan){0};
+}
 
-    if (rc != 0) {
-        return rc == MDB_NOTFOUND ? KV_EDAMAGED : rc;
+/* Adds an entry behind the others; opens another batch where the last one is full. */
+static void plan_add(struct log_plan *p, group_id group, raft_index index,
+                     struct kv_bytes record)
+{
+    struct plan_batch *b =
+        p->batches_count == 0 ? NULL : &p->batches[p->batches_count - 1];
+    size_t bytes = record.len + BATCH_ITEM_BYTES;
+
+    KV_ASSERT(p->items_count < p->items_cap);
+    if (b == NULL || b->bytes + bytes > BATCH_BYTES_MAX) {
+        b = &p->batches[p->batches_count++];
+        *b = (struct plan_batch){.first = (uint32_t)p->items_count,
+                                 .bytes = BATCH_HEAD_BYTES};
     }
-    *out_record = lmdb_bytes(&value);
-    rc = raft_record_decode(*out_record, out);
-    if (rc == 0 && out->pos.index != index) {
-        rc = KV_EDAMAGED;
+    p->items[p->items_count++] =
+        (struct plan_item){.group = group, .index = index, .record = record};
+    b->count++;
+    b->bytes += bytes;
+}
+
+/* The newest record planned for this entry; false when there is none. */
+static bool plan_find(const struct log_plan *p, group_id group, raft_index index,
+                      struct kv_bytes *out)
+{
+    for (size_t i = p->items_count; i-- > 0;) {
+        if (p->items[i].group == group && p->items[i].index == index) {
+            *out = p->items[i].record;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Writes one batch behind all others and notes where its entries lie. */
+static int batch_put(struct lmdb_store *ls, MDB_txn *txn, uint64_t number,
+                     const struct plan_batch *b)
+{
+    struct log_plan *p = &ls->plan;
+    uint8_t room[LOG_KEY_BYTES];
+    MDB_val key = lmdb_val(lmdb_batch_key(number, room));
+    MDB_val value = {.mv_size = b->bytes};
+    size_t offset = batch_directory_bytes(b->count);
+    int rc;
+
+    rc =
+        mdb_put(txn, ls->log.dbis[LOG_BATCHES], &key, &value, MDB_RESERVE | MDB_APPEND);
+    if (rc != 0) {
+        return rc == MDB_KEYEXIST ? MDB_CORRUPTED
+                                  : rc; /* A newer one than the newest. */
+    }
+    for (uint32_t i = 0; i < b->count; i++) {
+        const struct plan_item *planned = &p->items[b->first + i];
+        const struct batch_item item = {.group = planned->group,
+                                        .index = planned->index,
+                                        .offset = (uint32_t)offset,
+                                        .bytes = (uint32_t)planned->record.len};
+
+        memcpy((uint8_t *)value.mv_data + offset, planned->record.data, item.bytes);
+        batch_item_put(value.mv_data, i, &item);
+        p->places[b->first + i] =
+            (struct log_place){.batch = number, .slot = i, .bytes = item.bytes};
+        offset += item.bytes;
+    }
+    KV_ASSERT(offset == b->bytes);
+    batch_seal(value.mv_data, number, b->count);
+    return 0;
+}
+
+static int plan_put(struct lmdb_store *ls, MDB_txn *txn)
+{
+    struct log_plan *p = &ls->plan;
+    uint64_t first = (uint64_t)mdb_txn_id(txn) << LOG_NUMBER_BITS;
+    int rc = 0;
+
+    KV_ASSERT(p->batches_count < 1u << LOG_NUMBER_BITS); /* A gigabyte in one commit. */
+    for (uint32_t i = 0; rc == 0 && i < p->batches_count; i++) {
+        rc = batch_put(ls, txn, first | i, &p->batches[i]);
     }
     return rc;
 }
 
-/* Does the entry's chain hash follow from its predecessor's? An entry of an older
- * history may be whole and still not belong here. 0, KV_EDAMAGED, an LMDB code. A
- * predecessor that cannot be read says nothing. */
-static int chain_check(struct lmdb_store *ls, MDB_txn *txn, group_id group,
-                       const struct log_state *h, const struct raft_entry *entry)
+/* Makes room in the index for all that the plan holds. */
+static int plan_reserve(struct lmdb_store *ls)
 {
-    struct raft_entry before = {.hash = h->base.hash};
-    struct kv_bytes record;
+    const struct log_plan *p = &ls->plan;
     int rc = 0;
 
-    if (entry->pos.index == h->last.pos.index && entry->hash != h->last.hash) {
-        return KV_EDAMAGED;
+    for (size_t i = 0; rc == 0 && i < p->changes_count; i++) {
+        rc = log_index_reserve(&ls->log_index, p->changes[i].group,
+                               (uint32_t)p->items_count, p->batches_count);
     }
-    if (entry->pos.index > h->base.pos.index + 1) {
-        rc = entry_get(ls, txn, group, entry->pos.index - 1, &record, &before);
-    }
-    if (rc != 0) {
-        return rc == KV_EDAMAGED ? 0 : rc;
-    }
-    return raft_entry_hash(before.hash, entry) == entry->hash ? 0 : KV_EDAMAGED;
+    return rc;
 }
 
-/* ---- deleting ---- */
-
-/* Deletes entries [begin, end) of the group, at most `max`. 0 or an LMDB code. */
-static int entries_delete(struct lmdb_store *ls, MDB_txn *txn, group_id group,
-                          raft_index begin, raft_index end, uint32_t max)
+/* The batches are durable: the index may know them. */
+static void plan_batches_done(struct lmdb_store *ls)
 {
-    uint8_t room[LOG_KEY_BYTES];
-    MDB_val key = lmdb_val(entry_key(group, begin, room));
-    MDB_val value;
-    MDB_cursor *cursor;
-    uint32_t count = 0;
-    int rc = mdb_cursor_open(txn, lmdb_log_dbi(ls, group), &cursor);
+    const struct log_plan *p = &ls->plan;
 
-    if (rc != 0) {
-        return rc;
-    }
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    while (rc == 0 && count < max) {
-        raft_index index;
+    for (uint32_t i = 0; i < p->batches_count; i++) {
+        const struct plan_batch *b = &p->batches[i];
+        int rc =
+            log_index_batch(&ls->log_index, p->places[b->first].batch, b->bytes, false);
 
-        if (!entry_key_of(&key, group, &index) || index >= end) {
-            break;
-        }
-        rc = mdb_cursor_del(cursor, 0);
-        if (rc == 0) {
-            count++;
-            rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-        }
+        KV_ASSERT(rc == 0); /* There is room. */
     }
-    mdb_cursor_close(cursor);
-    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* ---- old batches ---- */
+
+/* Deletes up to `max` of the oldest batches, of which nothing is left. */
+static int dead_delete(struct lmdb_store *ls, MDB_txn *txn, uint32_t max)
+{
+    struct log_plan *p = &ls->plan;
+    int rc = 0;
+
+    KV_ASSERT(max <= LOG_DEAD_MAX);
+    p->dead_count = log_index_dead(&ls->log_index, max, p->dead);
+    for (uint32_t i = 0; rc == 0 && i < p->dead_count; i++) {
+        uint8_t room[LOG_KEY_BYTES];
+        MDB_val key = lmdb_val(lmdb_batch_key(p->dead[i], room));
+
+        rc = mdb_del(txn, ls->log.dbis[LOG_BATCHES], &key, NULL);
+        rc = rc == MDB_NOTFOUND ? 0 : rc; /* Hidden by damage: it is gone, then. */
+    }
+    return rc;
+}
+
+static void dead_done(struct lmdb_store *ls)
+{
+    for (uint32_t i = 0; i < ls->plan.dead_count; i++) {
+        log_index_oldest_gone(&ls->log_index, ls->plan.dead[i]);
+    }
+    ls->plan.dead_count = 0;
 }
 
 /* ---- the parts of a write ---- */
+
+/* Reads the entry at `index`, which the head says is there, as the transaction will
+ * leave it. 0, KV_EDAMAGED, KV_EFORMAT, an LMDB code. */
+static int entry_find(struct log_view *v, group_id group, raft_index index,
+                      struct raft_entry *out)
+{
+    struct log_found found;
+    struct log_place place;
+    int rc;
+
+    if (plan_find(&v->ls->plan, group, index, &found.record)) {
+        return raft_record_decode(found.record, out);
+    }
+    log_index_get(&v->ls->log_index, group, index, index + 1, &place);
+    rc = lmdb_log_entry(v, group, index, &place, &found);
+    if (rc == 0) {
+        *out = found.entry;
+    }
+    return rc == MDB_NOTFOUND ? KV_EDAMAGED : rc;
+}
 
 /* Is the entry that the log holds at `at` the one that it names? 1 yes, 0 no, or a
  * failure. A damaged entry is known by its successor, which hashes it in. When that is
  * damaged as well, nothing speaks against it: what was acked behind them must stay, and
  * the group finds out about the successor. */
-static int entry_is(struct lmdb_store *ls, MDB_txn *txn, group_id group,
-                    const struct log_state *h, const struct raft_base *at)
+static int entry_is(struct log_view *v, group_id group, const struct log_state *h,
+                    const struct raft_base *at)
 {
     struct raft_entry entry;
-    struct kv_bytes record;
-    int rc = entry_get(ls, txn, group, at->pos.index, &record, &entry);
+    int rc = entry_find(v, group, at->pos.index, &entry);
 
     if (rc == 0) {
         return entry.pos.term == at->pos.term && entry.hash == at->hash;
@@ -174,7 +259,7 @@ static int entry_is(struct lmdb_store *ls, MDB_txn *txn, group_id group,
     if (at->pos.index == h->last.pos.index) {
         return h->last.pos.term == at->pos.term && h->last.hash == at->hash;
     }
-    rc = entry_get(ls, txn, group, at->pos.index + 1, &record, &entry);
+    rc = entry_find(v, group, at->pos.index + 1, &entry);
     if (rc != 0) {
         return rc == KV_EDAMAGED ? 1 : rc;
     }
@@ -182,47 +267,37 @@ static int entry_is(struct lmdb_store *ls, MDB_txn *txn, group_id group,
 }
 
 /* The log begins behind a snapshot now. */
-static int reset_apply(struct lmdb_store *ls, MDB_txn *txn, group_id group,
-                       struct log_state *h, const struct raft_base *to)
+static int reset_apply(struct log_view *v, struct log_change *c, struct log_state *h,
+                       const struct raft_base *to)
 {
-    int rc = 0;
+    bool is_kept = false; /* What lies behind it. */
 
     if (to->pos.index <= h->base.pos.index) {
         return 0; /* A late snapshot, or the same once more. */
     }
     if (to->pos.index <= h->last.pos.index) {
-        int same = entry_is(ls, txn, group, h, to);
+        int same = entry_is(v, c->group, h, to);
 
         if (same != 0 && same != 1) {
             return same;
         }
-        if (same == 0) { /* Another history: none of it is kept. */
-            rc = entries_delete(ls, txn, group, to->pos.index + 1, UINT64_MAX,
-                                UINT32_MAX);
-            h->last = meta_of_base(to);
-        }
-    } else {
+        is_kept = same == 1 && to->pos.index < h->last.pos.index;
+    }
+    if (!is_kept) { /* Another history, or nothing. */
+        c->cut = to->pos.index + 1;
         h->last = meta_of_base(to);
     }
     h->base = *to;
-    if (h->last.pos.index == to->pos.index) {
-        h->last = meta_of_base(to);
-    }
+    c->base = to->pos.index;
     h->commit_hint = KV_MAX(h->commit_hint, to->pos.index);
-    if (h->commit_hint > h->last.pos.index) {
-        h->commit_hint = h->last.pos.index;
-    }
-    if (rc == 0) { /* The rest of what lies before the base is swept. */
-        rc = entries_delete(ls, txn, group, 0, to->pos.index + 1, SWEEP_STEP);
-    }
-    return rc;
+    h->commit_hint = KV_MIN(h->commit_hint, h->last.pos.index);
+    return 0;
 }
 
-static int compact_apply(struct lmdb_store *ls, MDB_txn *txn, group_id group,
-                         struct log_state *h, const struct raft_base *to)
+static int compact_apply(struct log_view *v, struct log_change *c, struct log_state *h,
+                         const struct raft_base *to)
 {
     struct raft_entry entry;
-    struct kv_bytes record;
     int rc;
 
     if (to->pos.index <= h->base.pos.index) {
@@ -231,7 +306,7 @@ static int compact_apply(struct lmdb_store *ls, MDB_txn *txn, group_id group,
     if (to->pos.index > h->last.pos.index) {
         return KV_EINVAL;
     }
-    rc = entry_get(ls, txn, group, to->pos.index, &record, &entry);
+    rc = entry_find(v, c->group, to->pos.index, &entry);
     if (rc == 0 && (entry.pos.term != to->pos.term || entry.hash != to->hash)) {
         return KV_EINVAL;
     }
@@ -239,56 +314,19 @@ static int compact_apply(struct lmdb_store *ls, MDB_txn *txn, group_id group,
         return rc;
     }
     h->base = *to;
+    c->base = to->pos.index;
     if (h->last.pos.index == to->pos.index) {
         h->last = meta_of_base(to);
     }
     h->commit_hint = KV_MAX(h->commit_hint, to->pos.index);
-    return entries_delete(ls, txn, group, 0, to->pos.index + 1, SWEEP_STEP);
+    return 0;
 }
 
-/* Puts the records through one cursor: each finds its place beside the one before. */
-static int records_put(struct lmdb_store *ls, MDB_txn *txn, const struct log_write *w,
-                       struct log_state *h)
-{
-    struct raft_entry before = {0};
-    MDB_cursor *cursor;
-    unsigned flags = MDB_APPEND;
-    int rc = mdb_cursor_open(txn, lmdb_log_dbi(ls, w->group), &cursor);
-
-    if (rc != 0) {
-        return rc;
-    }
-    for (uint32_t i = 0; rc == 0 && i < w->records_count; i++) {
-        uint8_t room[LOG_KEY_BYTES];
-        MDB_val key = lmdb_val(entry_key(w->group, w->first_index + i, room));
-        MDB_val value = lmdb_val(w->records[i]);
-        struct raft_entry entry;
-
-        rc = raft_record_decode(w->records[i], &entry);
-        if (rc != 0 || entry.pos.index != w->first_index + i ||
-            (i > 0 && raft_entry_hash(before.hash, &entry) != entry.hash)) {
-            rc = KV_EINVAL; /* Never store what could not be read again. */
-            break;
-        }
-        before = entry;
-        rc = mdb_cursor_put(cursor, &key, &value, flags);
-        if (rc == MDB_KEYEXIST && flags != 0) {
-            flags = 0; /* Not at the very end: another group, or a truncation. */
-            value = lmdb_val(w->records[i]);
-            rc = mdb_cursor_put(cursor, &key, &value, 0);
-        }
-        h->last = meta_of(&entry);
-    }
-    mdb_cursor_close(cursor);
-    return rc;
-}
-
-static int records_apply(struct lmdb_store *ls, MDB_txn *txn, const struct log_write *w,
-                         struct log_state *h)
+static int records_apply(struct log_plan *p, struct log_change *c,
+                         const struct log_write *w, struct log_state *h)
 {
     raft_index old_last = h->last.pos.index;
-    raft_index end = w->first_index + w->records_count;
-    int rc = 0;
+    uint64_t hash = 0; /* Of the entry before. */
 
     if (w->first_index <= h->base.pos.index || w->first_index > old_last + 1) {
         return KV_EINVAL; /* A gap, or behind the base. */
@@ -296,16 +334,26 @@ static int records_apply(struct lmdb_store *ls, MDB_txn *txn, const struct log_w
     if (w->first_index <= h->commit_hint) {
         return KV_ECORRUPT; /* It would replace what is committed. */
     }
-    if (end <= old_last) {
-        rc = entries_delete(ls, txn, w->group, end, UINT64_MAX, UINT32_MAX);
+    c->cut = KV_MIN(c->cut, w->first_index);
+    c->first = w->first_index;
+    c->count = w->records_count;
+    c->item = (uint32_t)p->items_count;
+    for (uint32_t i = 0; i < w->records_count; i++) {
+        struct raft_entry entry;
+        int rc = raft_record_decode(w->records[i], &entry);
+
+        if (rc != 0 || entry.pos.index != w->first_index + i ||
+            (i > 0 && raft_entry_hash(hash, &entry) != entry.hash)) {
+            return KV_EINVAL; /* Never store what could not be read again. */
+        }
+        hash = entry.hash;
+        plan_add(p, w->group, entry.pos.index, w->records[i]);
+        h->last = lmdb_log_meta_of(&entry);
     }
-    if (rc == 0) {
-        rc = records_put(ls, txn, w, h);
-    }
-    if (w->first_index <= old_last) {
+    if (c->first <= old_last) {
         (void)KV_FAILPOINT(log_truncate);
     }
-    return rc;
+    return 0;
 }
 
 static int head_put(struct lmdb_store *ls, MDB_txn *txn, group_id group,
@@ -323,28 +371,32 @@ static int head_put(struct lmdb_store *ls, MDB_txn *txn, group_id group,
 }
 
 /* One group's share. Order: storage/store.h. */
-static int write_apply(struct lmdb_store *ls, MDB_txn *txn, const struct log_write *w)
+static int write_apply(struct log_view *v, const struct log_write *w)
 {
+    struct lmdb_store *ls = v->ls;
+    struct log_change *c = &ls->plan.changes[ls->plan.changes_count];
     struct log_state h;
     int rc = w->group < ls->groups_max ? 0 : KV_EINVAL;
 
+    *c = (struct log_change){.group = w->group, .cut = UINT64_MAX};
     if (rc == 0) {
-        rc = lmdb_log_head(ls, txn, w->group, &h);
+        rc = lmdb_log_head(ls, v->txn, w->group, &h);
     }
     if (rc == 0 && w->reset_to != NULL) {
-        rc = reset_apply(ls, txn, w->group, &h, w->reset_to);
+        rc = reset_apply(v, c, &h, w->reset_to);
         (void)KV_FAILPOINT(log_reset);
     }
     if (rc == 0 && w->compact_to != NULL) {
-        rc = compact_apply(ls, txn, w->group, &h, w->compact_to);
+        rc = compact_apply(v, c, &h, w->compact_to);
         (void)KV_FAILPOINT(log_compact);
     }
     if (rc == 0 && w->records_count > 0) {
-        rc = records_apply(ls, txn, w, &h);
+        rc = records_apply(&ls->plan, c, w, &h);
     }
     if (rc != 0) {
         return rc;
     }
+    ls->plan.changes_count++;
     if (w->store_hard) {
         if (w->term < h.term) {
             return KV_ECORRUPT; /* Terms never go back. */
@@ -357,29 +409,70 @@ static int write_apply(struct lmdb_store *ls, MDB_txn *txn, const struct log_wri
         return KV_EINVAL;
     }
     h.commit_hint = KV_MAX(h.commit_hint, w->commit_hint);
-    return rc != 0 ? rc : head_put(ls, txn, w->group, &h);
+    return rc != 0 ? rc : head_put(ls, v->txn, w->group, &h);
+}
+
+/* Pages that entries of so many bytes may take, and the longest run of them. */
+static void demand_add(struct lmdb_demand *d, uint64_t bytes, uint64_t largest)
+{
+    uint64_t longest = KV_MIN(bytes, BATCH_BYTES_MAX + largest);
+
+    d->pages += bytes / LMDB_PAGE_BYTES + 2 * (bytes / BATCH_BYTES_MAX + 1);
+    if (!lmdb_page_is_inline(LOG_KEY_BYTES, longest)) {
+        d->run_pages = longest / LMDB_PAGE_BYTES + 2;
+    }
 }
 
 static struct lmdb_demand demand_of(const struct log_write *writes, size_t count)
 {
-    struct lmdb_demand d = {.pages = 32, .urgent = true};
-    uint64_t small_bytes = 0;
+    struct lmdb_demand d = {.pages = LOG_COMMIT_PAGES + LOG_HEAD_PAGES * count,
+                            .urgent = true};
+    uint64_t bytes = BATCH_HEAD_BYTES;
+    uint64_t largest = 0;
 
     for (size_t i = 0; i < count; i++) {
         d.urgent = d.urgent && writes[i].urgent;
-        d.pages += 4;
         for (uint32_t k = 0; k < writes[i].records_count; k++) {
-            size_t len = writes[i].records[k].len;
-
-            if (len <= LOG_SMALL_RECORD_BYTES) {
-                small_bytes += len + 32;
-            } else {
-                d.pages += len / LMDB_PAGE_BYTES + 2;
-            }
+            bytes += writes[i].records[k].len + BATCH_ITEM_BYTES;
+            largest = KV_MAX(largest, (uint64_t)writes[i].records[k].len);
         }
     }
-    d.pages += small_bytes / (LMDB_PAGE_BYTES / 2);
+    demand_add(&d, bytes, largest);
     return d;
+}
+
+/* ---- verbs that write ---- */
+
+static int writes_commit(struct lmdb_store *ls, const struct log_write *writes,
+                         size_t count, uint64_t *out_id)
+{
+    struct lmdb_demand d = demand_of(writes, count);
+    struct log_view v = {.ls = ls};
+    int rc = KV_FAILPOINT(log_write);
+
+    if (rc == 0) {
+        rc = lmdb_write_begin(&ls->log, &d, &v.txn);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        rc = write_apply(&v, &writes[i]);
+    }
+    if (rc == 0) {
+        rc = plan_reserve(ls);
+    }
+    if (rc == 0) {
+        rc = plan_put(ls, v.txn);
+    }
+    if (rc == 0) {
+        rc = dead_delete(ls, v.txn, LOG_DELETE_MAX);
+    }
+    if (rc == 0) {
+        rc = KV_FAILPOINT(log_filled);
+    }
+    *out_id = (uint64_t)mdb_txn_id(v.txn);
+    return lmdb_write_end(&ls->log, v.txn, rc);
 }
 
 /* The commit is there, and nobody knows of it. */
@@ -397,216 +490,54 @@ static void written(const struct log_write *w)
     }
 }
 
+/* The commit is durable: memory follows. */
+static void writes_done(struct lmdb_store *ls, uint64_t id)
+{
+    const struct log_plan *p = &ls->plan;
+
+    plan_batches_done(ls);
+    for (size_t i = 0; i < p->changes_count; i++) {
+        const struct log_change *c = &p->changes[i];
+        uint64_t none = 0;
+
+        log_index_change(&ls->log_index, c, p->places + c->item);
+        (void)atomic_compare_exchange_strong(&ls->log_known[c->group], &none, id);
+    }
+    dead_done(ls);
+}
+
 int lmdb_log_write(struct store *s, const struct log_write *writes, size_t count)
 {
     struct lmdb_store *ls = lmdb_store_of(s);
-    struct lmdb_demand d = demand_of(writes, count);
-    MDB_txn *txn;
+    size_t items = 0;
     uint64_t id;
-    int rc = KV_FAILPOINT(log_write);
+    int rc;
 
+    for (size_t i = 0; i < count; i++) {
+        items += writes[i].records_count;
+    }
+    pthread_mutex_lock(&ls->log_writer);
+    rc = plan_begin(&ls->plan, items, count);
     if (rc == 0) {
-        rc = lmdb_write_begin(&ls->log, &d, &txn);
-    }
-    if (rc != 0) {
-        return rc;
-    }
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        rc = write_apply(ls, txn, &writes[i]);
+        rc = writes_commit(ls, writes, count, &id);
     }
     if (rc == 0) {
-        rc = KV_FAILPOINT(log_filled);
+        writes_done(ls, id);
     }
-    id = (uint64_t)mdb_txn_id(txn);
-    rc = lmdb_write_end(&ls->log, txn, rc);
+    pthread_mutex_unlock(&ls->log_writer);
     for (size_t i = 0; rc == 0 && i < count; i++) {
-        uint64_t none = 0;
-
-        (void)atomic_compare_exchange_strong(&ls->log_known[writes[i].group], &none,
-                                             id);
         written(&writes[i]);
     }
     return rc;
 }
 
-/* ---- reading ---- */
-
-int lmdb_log_load(struct store *s, group_id group, struct log_state *out)
-{
-    struct lmdb_store *ls = lmdb_store_of(s);
-    int rc = lmdb_read_begin(&ls->log, &ls->log_reader);
-
-    if (rc == 0) {
-        rc = lmdb_log_head(ls, ls->log_reader.txn, group, out);
-        lmdb_read_end(&ls->log_reader);
-    }
-    return lmdb_error(rc);
-}
-
-/* Reads the head and says whether `index` is in the log. */
-static int place_check(struct lmdb_store *ls, group_id group, raft_index index,
-                       struct log_state *h)
-{
-    int rc = lmdb_log_head(ls, ls->log_reader.txn, group, h);
-
-    if (rc == 0 && index <= h->base.pos.index) {
-        rc = KV_ECOMPACTED;
-    }
-    if (rc == 0 && index > h->last.pos.index) {
-        rc = KV_ENOTFOUND;
-    }
-    return rc;
-}
-
-int lmdb_log_meta(struct store *s, group_id group, raft_index index,
-                  struct raft_meta *out)
-{
-    struct lmdb_store *ls = lmdb_store_of(s);
-    struct raft_entry entry;
-    struct kv_bytes record;
-    struct log_state h;
-    int rc = lmdb_read_begin(&ls->log, &ls->log_reader);
-
-    if (rc != 0) {
-        return rc;
-    }
-    rc = place_check(ls, group, index, &h);
-    if (rc == 0) {
-        rc = entry_get(ls, ls->log_reader.txn, group, index, &record, &entry);
-    }
-    if (rc == 0) {
-        rc = chain_check(ls, ls->log_reader.txn, group, &h, &entry);
-    }
-    if (rc == 0) {
-        *out = meta_of(&entry);
-    }
-    lmdb_read_end(&ls->log_reader);
-    return lmdb_error(rc);
-}
-
-/* Copies the record behind the cursor, which must be that of `index`. */
-static int record_take(const MDB_val *key, const MDB_val *value, group_id group,
-                       raft_index index, struct arena *arena, struct kv_bytes *out,
-                       struct raft_entry *out_entry)
-{
-    raft_index found;
-    int rc;
-
-    if (!entry_key_of(key, group, &found) || found != index) {
-        return KV_EDAMAGED; /* The head says that it is there. */
-    }
-    rc = raft_record_decode(lmdb_bytes(value), out_entry);
-    if (rc == 0 && out_entry->pos.index != index) {
-        rc = KV_EDAMAGED;
-    }
-    return rc != 0 ? rc : arena_copy(arena, lmdb_bytes(value), out);
-}
-
-/* A read under way. */
-struct log_range {
-    group_id group;
-    raft_index begin, end;
-    size_t bytes_max;
-    struct arena *arena;
-    struct kv_bytes *records;
-    uint32_t count; /* Whole, right, and following each other. */
-};
-
-/* Is the entry the right one at its place: after the one before it, or the base? */
-static int range_check(struct lmdb_store *ls, const struct log_state *h,
-                       const struct log_range *r, const struct raft_entry *before,
-                       const struct raft_entry *entry)
-{
-    if (r->count == 0 || entry->pos.index == h->last.pos.index) {
-        return chain_check(ls, ls->log_reader.txn, r->group, h, entry);
-    }
-    return raft_entry_hash(before->hash, entry) == entry->hash ? 0 : KV_EDAMAGED;
-}
-
-/* Copies [begin, end) until bytes_max is passed. */
-static int range_take(struct lmdb_store *ls, const struct log_state *h,
-                      struct log_range *r)
-{
-    uint8_t room[LOG_KEY_BYTES];
-    MDB_val key = lmdb_val(entry_key(r->group, r->begin, room));
-    MDB_val value;
-    MDB_cursor *cursor;
-    struct raft_entry before = {0};
-    size_t bytes = 0;
-    int rc = mdb_cursor_open(ls->log_reader.txn, lmdb_log_dbi(ls, r->group), &cursor);
-
-    if (rc != 0) {
-        return rc;
-    }
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    while (rc == 0) {
-        struct raft_entry entry;
-
-        rc = record_take(&key, &value, r->group, r->begin + r->count, r->arena,
-                         &r->records[r->count], &entry);
-        if (rc == 0) {
-            rc = range_check(ls, h, r, &before, &entry);
-        }
-        if (rc != 0) {
-            break;
-        }
-        before = entry;
-        bytes += r->records[r->count].len;
-        r->count++;
-        if (r->begin + r->count == r->end || bytes >= r->bytes_max) {
-            break;
-        }
-        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-    }
-    mdb_cursor_close(cursor);
-    if (r->count > 0) {
-        rc = 0; /* What is wrong behind them shows when it is asked for. */
-    }
-    return rc == MDB_NOTFOUND ? KV_EDAMAGED : rc;
-}
-
-int lmdb_log_read(struct store *s, group_id group, raft_index begin, raft_index end,
-                  size_t bytes_max, struct arena *arena, struct kv_bytes **out_records,
-                  uint32_t *out_count)
-{
-    struct lmdb_store *ls = lmdb_store_of(s);
-    struct log_range r = {
-        .group = group, .begin = begin, .bytes_max = bytes_max, .arena = arena};
-    struct log_state h;
-    uint64_t room;
-    int rc;
-
-    KV_ASSERT(begin < end);
-    rc = lmdb_read_begin(&ls->log, &ls->log_reader);
-    if (rc != 0) {
-        return rc;
-    }
-    rc = place_check(ls, group, begin, &h);
-    if (rc == 0) {
-        end = KV_MIN(end, h.last.pos.index + 1);
-        room = KV_MIN(end - begin, bytes_max / LOG_RECORD_BYTES_MIN + 1);
-        r.end = begin + room;
-        r.records = arena_alloc(arena, (size_t)room * sizeof *r.records);
-        rc = r.records == NULL ? KV_ENOMEM : range_take(ls, &h, &r);
-    }
-    lmdb_read_end(&ls->log_reader);
-    if (rc == 0) {
-        *out_records = r.records;
-        *out_count = r.count;
-    }
-    return lmdb_error(rc);
-}
-
-/* ---- repair and sweeping ---- */
-
 /* Do the entry's neighbours, or the head, demand exactly this entry? */
-static int repair_check(struct lmdb_store *ls, MDB_txn *txn, group_id group,
+static int repair_check(struct log_view *v, group_id group,
                         const struct raft_entry *entry)
 {
     struct raft_entry next;
-    struct kv_bytes record;
     struct log_state h;
-    int rc = lmdb_log_head(ls, txn, group, &h);
+    int rc = lmdb_log_head(v->ls, v->txn, group, &h);
 
     if (rc != 0) {
         return rc;
@@ -619,108 +550,170 @@ static int repair_check(struct lmdb_store *ls, MDB_txn *txn, group_id group,
                    ? 0
                    : KV_EINVAL;
     }
-    rc = entry_get(ls, txn, group, entry->pos.index + 1, &record, &next);
+    rc = entry_find(v, group, entry->pos.index + 1, &next);
     if (rc != 0) {
         return rc == KV_EDAMAGED ? KV_EINVAL : rc; /* Repair that one first. */
     }
     return raft_entry_hash(entry->hash, &next) == next.hash ? 0 : KV_EINVAL;
 }
 
+static int repair_commit(struct lmdb_store *ls, group_id group,
+                         const struct raft_entry *entry, struct kv_bytes record)
+{
+    struct lmdb_demand d = {.pages = LOG_COMMIT_PAGES, .urgent = true};
+    struct log_view v = {.ls = ls};
+    int rc;
+
+    demand_add(&d, BATCH_HEAD_BYTES + BATCH_ITEM_BYTES + record.len, record.len);
+    rc = lmdb_write_begin(&ls->log, &d, &v.txn);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = repair_check(&v, group, entry);
+    if (rc == 0) {
+        (void)KV_FAILPOINT(log_repair);
+        plan_add(&ls->plan, group, entry->pos.index, record);
+        rc = log_index_reserve(&ls->log_index, group, 0, 1);
+    }
+    if (rc == 0) {
+        rc = plan_put(ls, v.txn);
+    }
+    return lmdb_write_end(&ls->log, v.txn, rc);
+}
+
 int lmdb_log_repair(struct store *s, group_id group, raft_index index,
                     struct kv_bytes record)
 {
     struct lmdb_store *ls = lmdb_store_of(s);
-    struct lmdb_demand d = {.pages = 32 + record.len / LMDB_PAGE_BYTES, .urgent = true};
-    uint8_t room[LOG_KEY_BYTES];
-    MDB_val key = lmdb_val(entry_key(group, index, room));
-    MDB_val value = lmdb_val(record);
     struct raft_entry entry;
-    MDB_txn *txn;
     int rc;
 
     if (raft_record_decode(record, &entry) != 0 || entry.pos.index != index) {
         return KV_EINVAL;
     }
-    rc = lmdb_write_begin(&ls->log, &d, &txn);
-    if (rc != 0) {
-        return rc;
-    }
-    rc = repair_check(ls, txn, group, &entry);
+    pthread_mutex_lock(&ls->log_writer);
+    rc = plan_begin(&ls->plan, 1, 0);
     if (rc == 0) {
-        (void)KV_FAILPOINT(log_repair);
-        rc = mdb_put(txn, lmdb_log_dbi(ls, group), &key, &value, 0);
+        rc = repair_commit(ls, group, &entry, record);
     }
-    rc = lmdb_write_end(&ls->log, txn, rc);
+    if (rc == 0) {
+        plan_batches_done(ls);
+        log_index_move(&ls->log_index, group, index, &ls->plan.places[0]);
+    }
+    pthread_mutex_unlock(&ls->log_writer);
     (void)KV_FAILPOINT(log_repaired);
     return rc;
 }
 
-/* Finds a group with compacted entries. 0 with *out_found; an LMDB code. */
-static int garbage_find(struct lmdb_store *ls, MDB_txn *txn, group_id *out_group,
-                        bool *out_found)
+/* ---- sweeping ---- */
+
+/* Plans to move what is left in a batch. 0 and the bytes; MDB_NOTFOUND and others. */
+static int move_plan(struct log_view *v, const struct log_batch *b, uint64_t *bytes)
 {
-    MDB_cursor *heads = NULL;
-    MDB_val key;
+    struct lmdb_store *ls = v->ls;
+    uint8_t room[LOG_KEY_BYTES];
+    MDB_val key = lmdb_val(lmdb_batch_key(b->number, room));
     MDB_val value;
-    int rc = mdb_cursor_open(txn, ls->log.dbis[LOG_HEADS], &heads);
+    uint32_t count;
+    int rc = mdb_get(v->txn, ls->log.dbis[LOG_BATCHES], &key, &value);
 
-    *out_found = false;
-    while (rc == 0 && !*out_found) {
-        uint8_t room[LOG_KEY_BYTES];
-        struct log_state h;
-        raft_index first;
-        MDB_cursor *entries;
+    if (rc == 0) {
+        rc = batch_check(lmdb_bytes(&value), b->number, &count);
+    }
+    for (uint32_t i = 0; rc == 0 && i < count; i++) {
+        struct batch_item item;
+        struct log_place place = {0};
 
-        rc = mdb_cursor_get(heads, &key, &value, MDB_NEXT);
-        if (rc != 0 || key.mv_size != 4) {
-            continue; /* The end; or the mark, which is the last. */
+        rc = batch_item_get(lmdb_bytes(&value), i, &item);
+        if (rc == 0 && item.group < ls->groups_max && item.index < UINT64_MAX) {
+            log_index_get(&ls->log_index, item.group, item.index, item.index + 1,
+                          &place);
         }
-        *out_group = kv_get_u32be(key.mv_data);
-        if (meta_log_decode(*out_group, lmdb_bytes(&value), &h) != 0) {
-            continue; /* log_load tells the group. */
-        }
-        rc = mdb_cursor_open(txn, lmdb_log_dbi(ls, *out_group), &entries);
-        if (rc == 0) {
-            key = lmdb_val(entry_key(*out_group, 0, room));
-            rc = mdb_cursor_get(entries, &key, &value, MDB_SET_RANGE);
-            *out_found = rc == 0 && entry_key_of(&key, *out_group, &first) &&
-                         first <= h.base.pos.index;
-            rc = rc == MDB_NOTFOUND ? 0 : rc;
-            mdb_cursor_close(entries);
+        if (place.batch == b->number && place.slot == i) {
+            plan_add(
+                &ls->plan, item.group, item.index,
+                kv_bytes((const uint8_t *)value.mv_data + item.offset, item.bytes));
+            *bytes += item.bytes;
         }
     }
-    if (heads != NULL) {
-        mdb_cursor_close(heads);
-    }
-    return rc == MDB_NOTFOUND ? 0 : rc;
+    return rc;
 }
 
-int lmdb_log_sweep(struct lmdb_store *ls, bool *out_more)
+/* Copies what is left in the oldest batches behind all others; the next sweep deletes
+ * them. Two commits, so that a reader finds an entry in one place or the other. */
+static int oldest_move(struct lmdb_store *ls, MDB_txn *txn)
 {
-    struct lmdb_demand d = {.pages = 64, .urgent = true};
-    struct log_state h;
-    group_id group = 0;
-    MDB_txn *txn;
-    int rc = lmdb_read_begin(&ls->log, &ls->side_log_reader);
+    struct log_view v = {.ls = ls, .txn = txn};
+    struct log_batch b;
+    uint64_t bytes = 0;
+    int rc = 0;
 
-    if (rc != 0) {
-        return rc;
+    for (size_t i = 0; rc == 0 && bytes < LOG_SWEEP_BYTES &&
+                       log_index_oldest(&ls->log_index, i, &b) &&
+                       ls->plan.items_count + b.live <= ls->plan.items_cap;
+         i++) {
+        rc = b.live == 0 ? 0 : move_plan(&v, &b, &bytes);
     }
-    rc = garbage_find(ls, ls->side_log_reader.txn, &group, out_more);
-    lmdb_read_end(&ls->side_log_reader);
-    if (rc != 0 || !*out_more) {
-        return lmdb_error(rc);
-    }
+    /* One that cannot be read stays: damage is not mended by deleting. */
+    return rc == MDB_NOTFOUND || rc == KV_EDAMAGED || rc == KV_EFORMAT ? 0 : rc;
+}
+
+static int sweep_commit(struct lmdb_store *ls, bool is_wasteful)
+{
+    struct lmdb_demand d = {.pages = LOG_COMMIT_PAGES, .urgent = true};
+    MDB_txn *txn;
+    int rc;
+
     (void)KV_FAILPOINT(log_sweep);
+    if (is_wasteful) {
+        demand_add(&d, 2 * LOG_SWEEP_BYTES, RAFT_RECORD_PAYLOAD_MAX);
+    }
     rc = lmdb_write_begin(&ls->log, &d, &txn);
     if (rc != 0) {
         return rc;
     }
-    rc = lmdb_log_head(ls, txn, group, &h);
-    if (rc == 0) {
-        rc = entries_delete(ls, txn, group, 0, h.base.pos.index + 1, SWEEP_STEP);
+    rc = dead_delete(ls, txn, LOG_DEAD_MAX);
+    if (rc == 0 && is_wasteful && ls->plan.dead_count == 0) {
+        rc = oldest_move(ls, txn);
+        if (rc == 0) {
+            rc = log_index_reserve(&ls->log_index, 0, 0, ls->plan.batches_count);
+        }
+        if (rc == 0) {
+            rc = plan_put(ls, txn);
+        }
     }
-    rc = lmdb_write_end(&ls->log, txn, rc);
-    (void)KV_FAILPOINT(log_swept);
+    return lmdb_write_end(&ls->log, txn, rc);
+}
+
+int lmdb_log_sweep(struct lmdb_store *ls, bool *out_more)
+{
+    const struct log_plan *p = &ls->plan;
+    uint64_t slack = KV_MIN((uint64_t)LOG_SLACK_BYTES, ls->log.quota_bytes / 8);
+    uint64_t number;
+    bool is_dead, is_wasteful;
+    int rc = 0;
+
+    pthread_mutex_lock(&ls->log_writer);
+    is_dead = log_index_dead(&ls->log_index, 1, &number) > 0;
+    is_wasteful = !is_dead && log_index_wasteful(&ls->log_index, slack);
+    if (is_dead || is_wasteful) {
+        rc = plan_begin(&ls->plan, LOG_SWEEP_ITEMS, 0);
+        if (rc == 0) {
+            rc = sweep_commit(ls, is_wasteful);
+        }
+        if (rc == 0) {
+            *out_more = p->dead_count > 0 || p->items_count > 0;
+            plan_batches_done(ls);
+            for (size_t i = 0; i < p->items_count; i++) {
+                log_index_move(&ls->log_index, p->items[i].group, p->items[i].index,
+                               &p->places[i]);
+            }
+            dead_done(ls);
+        }
+        (void)KV_FAILPOINT(log_swept);
+    } else {
+        *out_more = false;
+    }
+    pthread_mutex_unlock(&ls->log_writer);
     return rc;
 }

@@ -5,13 +5,13 @@
  */
 #include "raft/base/err.h"
 #include "raft/record.h"
+#include "storage/batch.h"
 #include "storage/lmdb_page.h"
 #include "storage/lmdb_store.h"
-#include "storage/meta.h"
 
 enum {
-    SCRUB_ROWS = LOG_SHARDS, /* Number of the part with the rows. */
-    GROUP_KEY_BYTES = 4,     /* Each key begins with its group. */
+    GROUP_KEY_BYTES = 4, /* Each key of a row begins with its group. */
+    SCRUB_ENTRIES = 256, /* Looked up at once. */
 };
 
 /* One call under way. */
@@ -21,13 +21,9 @@ struct scrub_run {
     size_t bytes_left;
     struct store_scrub *out;
     uintptr_t page; /* Number in memory of the leaf that was looked at last. */
-    /* What is known of the group that is being read. */
+    /* What is known of the group whose rows are being read. */
     bool has_group;
     group_id group;
-    struct log_state head;
-    bool head_is_bad;
-    raft_index next; /* Index that must follow; 0: unknown. */
-    uint64_t hash;   /* Chain hash before it. */
     uint32_t generation;
 };
 
@@ -40,62 +36,113 @@ static void damage_found(struct scrub_run *r, bool in_state, raft_index index)
 
 /* ---- entries ---- */
 
-static void log_group_begin(struct scrub_run *r, group_id group, raft_index first)
+/* Checks one entry: its record, its place in the chain, and the directory of its batch,
+ * without which the next open would not find it. places: of index - 1 and index.
+ * 0, KV_E* of damage, LMDB codes; *out_bytes of the record where it is whole. */
+static int entry_check(struct log_view *v, group_id group, raft_index index,
+                       const struct log_place *places, size_t *out_bytes)
 {
-    r->has_group = true;
-    r->group = group;
-    r->next = 0;
-    r->head_is_bad = lmdb_log_head(r->ls, r->txn, group, &r->head) != 0;
-    if (r->head_is_bad) {
-        damage_found(r, false, 0);
+    struct log_state head;
+    struct log_found found;
+    uint32_t count;
+    int rc = lmdb_log_head(v->ls, v->txn, group, &head);
+
+    if (rc != 0 || index <= head.base.pos.index || index > head.last.pos.index) {
+        return rc; /* Compacted or cut off meanwhile. */
     }
-    (void)first;
+    rc = lmdb_log_entry(v, group, index, &places[1], &found);
+    if (rc == 0 && v->number != v->checked) {
+        v->checked = v->number;
+        rc = batch_check(lmdb_bytes(&v->batch), v->number, &count);
+    }
+    if (rc == 0) {
+        *out_bytes = found.record.len;
+        rc = lmdb_log_chain(v, group, &head, &found.entry, &places[0]);
+    }
+    return rc;
 }
 
-static void entry_check(struct scrub_run *r, raft_index index, struct kv_bytes record)
+static bool is_damage(int rc)
 {
-    struct raft_entry entry;
+    return rc == KV_EDAMAGED || rc == KV_EFORMAT || rc == MDB_NOTFOUND ||
+           rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND;
+}
 
-    if (r->head_is_bad || index <= r->head.base.pos.index ||
-        index > r->head.last.pos.index) {
-        return; /* Not judged; or compacted, and not yet swept. */
+/* Looks again while nobody writes: what was cut off, or moved, between finding the
+ * entry's place and reading it is no damage. */
+static int damage_confirm(struct scrub_run *r, group_id group, raft_index index)
+{
+    struct lmdb_store *ls = r->ls;
+    struct log_view v = {.ls = ls};
+    struct log_place places[2];
+    size_t bytes;
+    int rc;
+
+    pthread_mutex_lock(&ls->log_writer);
+    log_index_get(&ls->log_index, group, index - 1, index + 1, places);
+    rc = lmdb_read_begin(&ls->log, &ls->side_log_reader);
+    if (rc == 0) {
+        v.txn = ls->side_log_reader.txn;
+        rc = entry_check(&v, group, index, places, &bytes);
+        lmdb_read_end(&ls->side_log_reader);
     }
-    if (index == r->head.base.pos.index + 1) {
-        r->next = index;
-        r->hash = r->head.base.hash;
-    }
-    if (r->next != 0 && index != r->next) {
-        damage_found(r, false, r->next); /* It is missing. */
-    } else if (raft_record_decode(record, &entry) != 0 || entry.pos.index != index ||
-               (r->next != 0 && raft_entry_hash(r->hash, &entry) != entry.hash)) {
+    pthread_mutex_unlock(&ls->log_writer);
+    if (is_damage(rc)) {
+        r->group = group;
         damage_found(r, false, index);
-        r->next = 0;
-        return;
-    } else {
-        r->hash = entry.hash;
+        rc = 0;
     }
-    r->next = r->out->found ? 0 : index + 1;
+    return rc;
 }
 
-static void entry_visit(struct scrub_run *r, const MDB_val *key, const MDB_val *value)
+/* Checks entries of the group behind p->index, some at a time. */
+static int entries_walk(struct scrub_run *r, struct scrub_place *p)
 {
-    const uint8_t *p = key->mv_data;
-    group_id group;
-    raft_index index;
+    struct lmdb_store *ls = r->ls;
+    struct log_view v = {.ls = ls};
+    struct log_place places[SCRUB_ENTRIES + 1]; /* From p->index on. */
+    raft_index begin = p->index;
+    uint32_t count = log_index_count(&ls->log_index, p->group, begin + 1);
+    int rc;
 
-    if (key->mv_size != LOG_KEY_BYTES) {
-        r->group = key->mv_size >= 4 ? kv_get_u32be(p) : 0;
-        damage_found(r, false, 0);
-        return;
+    count = KV_MIN(count, (uint32_t)SCRUB_ENTRIES);
+    log_index_get(&ls->log_index, p->group, begin, begin + count + 1, places);
+    rc = lmdb_read_begin(&ls->log, &ls->side_log_reader);
+    if (rc != 0) {
+        return rc;
     }
-    group = kv_get_u32be(p);
-    index = kv_get_u64be(p + 4);
-    if (!r->has_group || group != r->group) {
-        log_group_begin(r, group, index);
+    v.txn = ls->side_log_reader.txn;
+    for (uint32_t i = 0; i < count && rc == 0 && r->bytes_left > 0; i++) {
+        size_t bytes = 0;
+
+        rc = entry_check(&v, p->group, ++p->index, &places[i], &bytes);
+        r->out->bytes += bytes;
+        r->bytes_left -= KV_MIN(r->bytes_left, bytes);
     }
-    if (!r->out->found) {
-        entry_check(r, index, lmdb_bytes(value));
+    lmdb_read_end(&ls->side_log_reader);
+    return is_damage(rc) ? damage_confirm(r, p->group, p->index) : rc;
+}
+
+/* Goes on with the entries; behind those of the last group come the rows. */
+static int entries_part(struct scrub_run *r, struct scrub_place *p)
+{
+    struct lmdb_store *ls = r->ls;
+    raft_index first = log_index_first(&ls->log_index, p->group);
+
+    if (p->index + 1 < first) {
+        p->index = first - 1;
     }
+    if (log_index_count(&ls->log_index, p->group, p->index + 1) > 0) {
+        return entries_walk(r, p);
+    }
+    p->index = 0;
+    p->group++;
+    if (p->group == ls->groups_max) {
+        p->group = 0;
+        p->in_rows = true;
+        p->key_len = 0;
+    }
+    return 0;
 }
 
 /* ---- rows ---- */
@@ -130,14 +177,11 @@ static void row_visit(struct scrub_run *r, const MDB_val *key, const MDB_val *va
 
 /* ---- walking ---- */
 
-static void place_next(struct scrub_place *p)
+static void round_end(struct scrub_place *p)
 {
+    p->in_rows = false;
     p->key_len = 0;
-    p->database++;
-    if (p->database > SCRUB_ROWS) {
-        p->database = 0;
-        p->rounds++;
-    }
+    p->rounds++;
 }
 
 /* Is the leaf page that a key lies on well formed? Looked at once. */
@@ -152,13 +196,13 @@ static bool page_ok(struct scrub_run *r, const void *key)
     return lmdb_page_leaf_ok(key);
 }
 
-/* Reads on in one database. 0, MDB_NOTFOUND at its end, other LMDB codes. */
-static int database_walk(struct scrub_run *r, struct scrub_place *p, MDB_dbi dbi)
+/* Reads on in the rows. 0, MDB_NOTFOUND at their end, other LMDB codes. */
+static int rows_walk(struct scrub_run *r, struct scrub_place *p)
 {
     MDB_val key = {p->key_len, p->key};
     MDB_val value;
     MDB_cursor *cursor;
-    int rc = mdb_cursor_open(r->txn, dbi, &cursor);
+    int rc = mdb_cursor_open(r->txn, r->ls->state.dbis[STATE_ROWS], &cursor);
 
     if (rc != 0) {
         return rc;
@@ -178,11 +222,7 @@ static int database_walk(struct scrub_run *r, struct scrub_place *p, MDB_dbi dbi
             rc = MDB_CORRUPTED; /* Rows may be hidden. */
             break;
         }
-        if (p->database == SCRUB_ROWS) {
-            row_visit(r, &key, &value);
-        } else {
-            entry_visit(r, &key, &value);
-        }
+        row_visit(r, &key, &value);
         r->out->bytes += size;
         r->bytes_left -= KV_MIN(r->bytes_left, size);
         if (r->out->found || r->bytes_left == 0) {
@@ -194,39 +234,40 @@ static int database_walk(struct scrub_run *r, struct scrub_place *p, MDB_dbi dbi
     return rc;
 }
 
-/* One part of the round, within one environment. */
-static int part_walk(struct scrub_run *r, struct scrub_place *p)
-{
-    bool in_rows = p->database == SCRUB_ROWS;
-    struct lmdb_env *e = in_rows ? &r->ls->state : &r->ls->log;
-    struct lmdb_reader *reader =
-        in_rows ? &r->ls->side_state_reader : &r->ls->side_log_reader;
-    MDB_dbi dbi = in_rows ? e->dbis[STATE_ROWS] : e->dbis[LOG_ENTRIES + p->database];
-    int rc = lmdb_read_begin(e, reader);
-
-    if (rc != 0) {
-        return rc;
-    }
-    r->txn = reader->txn;
-    r->has_group = false;
-    r->page = 0;
-    rc = database_walk(r, p, dbi);
-    lmdb_read_end(reader);
-    return rc;
-}
-
 /* A page that LMDB will not take: the group that was being read, and perhaps the next
  * one, is damaged. Goes on behind it. */
 static void page_lost(struct scrub_run *r, struct scrub_place *p)
 {
     r->group = p->key_len >= GROUP_KEY_BYTES ? kv_get_u32be(p->key) : 0;
-    damage_found(r, p->database == SCRUB_ROWS, 0);
+    damage_found(r, true, 0);
     if (r->group >= r->ls->groups_max - 1) {
-        place_next(p);
+        round_end(p);
     } else {
         kv_put_u32be(p->key, r->group + 1);
         p->key_len = GROUP_KEY_BYTES;
     }
+}
+
+static int rows_part(struct scrub_run *r, struct scrub_place *p)
+{
+    int rc = lmdb_read_begin(&r->ls->state, &r->ls->side_state_reader);
+
+    if (rc != 0) {
+        return rc;
+    }
+    r->txn = r->ls->side_state_reader.txn;
+    r->has_group = false;
+    r->page = 0;
+    rc = rows_walk(r, p);
+    lmdb_read_end(&r->ls->side_state_reader);
+    if (rc == MDB_NOTFOUND) {
+        round_end(p);
+        rc = 0;
+    } else if (rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND) {
+        page_lost(r, p);
+        rc = 0;
+    }
+    return rc;
 }
 
 int lmdb_scrub(struct store *s, size_t bytes, struct store_scrub *out)
@@ -239,14 +280,7 @@ int lmdb_scrub(struct store *s, size_t bytes, struct store_scrub *out)
     int rc = 0;
 
     while (rc == 0 && r.bytes_left > 0 && !done.found && p->rounds == round) {
-        rc = part_walk(&r, p);
-        if (rc == MDB_NOTFOUND) {
-            place_next(p);
-            rc = 0;
-        } else if (rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND) {
-            page_lost(&r, p);
-            rc = 0;
-        }
+        rc = p->in_rows ? rows_part(&r, p) : entries_part(&r, p);
     }
     if (rc == 0) {
         done.round = p->rounds;

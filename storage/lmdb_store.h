@@ -1,9 +1,9 @@
 /* storage/lmdb_store.h - what the files of the LMDB store share. Private to storage/.
  *
  * Databases of the log environment: "heads" (group u32 BE -> log record of
- * storage/meta.h), "node" ("identity" -> identity record), "log00".."log15" (group u32
- * BE, index u64 BE -> entry record of raft/record.h; group g is in log(g mod 16)). Of
- * the state environment: "groups" (group u32 BE -> state record), "rows" (group u32 BE,
+ * storage/meta.h), "node" ("identity" -> identity record), "batches" (number u64 BE ->
+ * the entries of a commit, storage/batch.h). Of the state environment: "groups"
+ * (group u32 BE -> state record), "rows" (group u32 BE,
  * generation u32 BE, kind u8, key -> row record of storage/row.h), "node" ("identity").
  *
  * Needs:    storage/lmdb_env.h, storage/snapshot.h.
@@ -14,23 +14,25 @@
 
 #include <pthread.h>
 
+#include "raft/record.h"
 #include "storage/lmdb_env.h"
+#include "storage/log_index.h"
 #include "storage/row.h"
 #include "storage/store.h"
 
 enum {
     LOG_HEADS = 0, /* Places in lmdb_env.dbis. */
     LOG_NODE = 1,
-    LOG_ENTRIES = 2,
-    LOG_SHARDS = 16,
-    LOG_KEY_BYTES = 12,
+    LOG_BATCHES = 2,
+    LOG_KEY_BYTES = 8,
+    LOG_DEAD_MAX = 128, /* Old batches that one commit deletes. */
     STATE_GROUPS = 0,
     STATE_ROWS = 1,
     STATE_NODE = 2,
     STATE_KEY_HEAD_BYTES = 9,
     STATE_KEY_BYTES_MAX = STATE_KEY_HEAD_BYTES + ROW_BEGIN_BYTES_MAX,
     GROUPS_MAX_DEFAULT = 4096,
-    SWEEP_STEP = 1024, /* Rows or entries that one commit deletes behind the scenes. */
+    SWEEP_STEP = 1024, /* Rows that one commit deletes behind the scenes. */
 };
 _Static_assert(STATE_KEY_HEAD_BYTES <= 31, "the key prefix that design.md allows");
 _Static_assert(STATE_KEY_BYTES_MAX <= 511, "LMDB's longest key");
@@ -47,12 +49,34 @@ struct snapshot_slot {
     struct snapshot_file received;
 };
 
-/* Where the scrubber goes on: behind this key of this database. */
+/* Where the scrubber goes on. */
 struct scrub_place {
-    uint32_t database; /* 0..LOG_SHARDS-1: entries; LOG_SHARDS: rows. */
-    uint8_t key[STATE_KEY_BYTES_MAX];
+    bool in_rows;   /* Else in the entries. */
+    group_id group; /* Entries: behind `index` of this group. */
+    raft_index index;
+    uint8_t key[STATE_KEY_BYTES_MAX]; /* Rows: behind this key. */
     size_t key_len;
     uint64_t rounds;
+};
+
+/* What a commit of the log is going to do; kept for its memory. */
+struct log_plan {
+    struct plan_item {
+        group_id group;
+        raft_index index;
+        struct kv_bytes record; /* Borrowed for the commit. */
+    } * items;                  /* [items_cap], entries in the order of their writes. */
+    struct log_place *places;   /* [items_cap], where they lie then. */
+    struct plan_batch {
+        uint32_t first, count; /* Of items. */
+        size_t bytes;
+    } * batches; /* [items_cap] */
+    size_t items_count, items_cap;
+    uint32_t batches_count;
+    struct log_change *changes; /* [changes_cap], one per write. */
+    size_t changes_count, changes_cap;
+    uint64_t dead[LOG_DEAD_MAX]; /* Batches that it deletes. */
+    uint32_t dead_count;
 };
 
 struct lmdb_store {
@@ -67,6 +91,10 @@ struct lmdb_store {
     struct lmdb_reader state_reader;      /* Loop thread. */
     struct lmdb_reader side_log_reader;   /* Checkpoint thread. */
     struct lmdb_reader side_state_reader; /* Checkpoint thread. */
+    struct log_index log_index;
+    pthread_mutex_t
+        log_writer;       /* Held from begin to end of a verb that writes the log. */
+    struct log_plan plan; /* Guarded by it. */
     uint32_t groups_max;
     uint32_t groups_end; /* At open, all groups that were ever written are below it. */
     /* The generation that the loop thread reads, by group; 0: nothing stored. Rows of
@@ -125,16 +153,58 @@ int lmdb_log_read(struct store *s, group_id group, raft_index begin, raft_index 
 int lmdb_log_repair(struct store *s, group_id group, raft_index index,
                     struct kv_bytes record);
 
+/* Deletes old batches of which nothing is left, or moves the rest of them where too
+ * much of the file is dead; a bounded step in one commit. Checkpoint thread. */
+int lmdb_log_sweep(struct lmdb_store *ls, bool *out_more);
+
+void lmdb_log_plan_close(struct log_plan *p);
+
+struct raft_meta lmdb_log_meta_of(const struct raft_entry *e);
+
+/* ---- storage/lmdb_log_read.c ---- */
+
+/* One transaction's look at the entries. */
+struct log_view {
+    struct lmdb_store *ls;
+    MDB_txn *txn;
+    uint64_t number; /* Of the batch that is at hand; 0: none. */
+    MDB_val batch;
+    uint64_t checked; /* Batch whose directory the scrubber has checked. */
+};
+
+/* A whole entry; views that live as long as the transaction. */
+struct log_found {
+    struct kv_bytes record;
+    struct raft_entry entry;
+};
+
 /* What the transaction sees of the group's log; all zero when there is nothing.
  * 0, KV_EDAMAGED, KV_EFORMAT, an LMDB code. */
 int lmdb_log_head(struct lmdb_store *ls, MDB_txn *txn, group_id group,
                   struct log_state *out);
 
-/* The database with the entries of `group`. */
-MDB_dbi lmdb_log_dbi(const struct lmdb_store *ls, group_id group);
+/* Reads and checks the entry that lies at `place`. 0, KV_EDAMAGED, KV_EFORMAT,
+ * MDB_NOTFOUND (the transaction does not see its batch), other LMDB codes. */
+int lmdb_log_entry(struct log_view *v, group_id group, raft_index index,
+                   const struct log_place *place, struct log_found *out);
 
-/* Deletes compacted entries, at most SWEEP_STEP, in one commit. */
-int lmdb_log_sweep(struct lmdb_store *ls, bool *out_more);
+/* Does the entry's chain hash follow from its predecessor's? An entry of an older
+ * history may be whole and still not belong here. before: place of the predecessor.
+ * 0, KV_EDAMAGED, an LMDB code. A predecessor that cannot be read says nothing. */
+int lmdb_log_chain(struct log_view *v, group_id group, const struct log_state *h,
+                   const struct raft_entry *entry, const struct log_place *before);
+
+/* Reads all directories of batches into the index, which knows the groups' heads.
+ * What cannot be read leaves holes there. 0, KV_ENOMEM, an LMDB code. */
+int lmdb_log_index_load(struct lmdb_store *ls, MDB_txn *txn);
+
+/* Key of a batch. */
+static inline struct kv_bytes lmdb_batch_key(uint64_t number,
+                                             uint8_t room[LOG_KEY_BYTES])
+{
+    kv_put_u64be(room, number);
+    return kv_bytes(room, LOG_KEY_BYTES);
+}
 
 /* ---- storage/lmdb_state.c: verbs ---- */
 

@@ -27,6 +27,8 @@ static int head_visit(struct lmdb_store *ls, group_id group, const MDB_val *valu
      * the damage may be in the key: then another group has lost its vote. */
     if (rc == 0 && group < ls->groups_max) {
         atomic_store(&ls->log_known[group], 1);
+        rc = log_index_group(&ls->log_index, group, head.base.pos.index,
+                             head.last.pos.index);
     }
     return rc;
 }
@@ -316,6 +318,9 @@ static int log_verify(struct lmdb_store *ls)
         return rc;
     }
     rc = table_walk(ls, ls->log_reader.txn, ls->log.dbis[LOG_HEADS], head_visit);
+    if (rc == 0) {
+        rc = lmdb_log_index_load(ls, ls->log_reader.txn);
+    }
     lmdb_read_end(&ls->log_reader);
     return lmdb_error(rc);
 }

@@ -127,12 +127,15 @@ static void store_free(struct lmdb_store *ls)
     if (ls->dir_fd >= 0) {
         (void)close(ls->dir_fd); /* Last: the directory is free for others now. */
     }
+    log_index_close(&ls->log_index);
+    lmdb_log_plan_close(&ls->plan);
     kv_mem_free((void *)ls->generations);
     kv_mem_free((void *)ls->damaged);
     kv_mem_free((void *)ls->verified);
     kv_mem_free((void *)ls->log_known);
     kv_mem_free((void *)ls->state_known);
     pthread_mutex_destroy(&ls->files_lock);
+    pthread_mutex_destroy(&ls->log_writer);
     kv_mem_free(ls);
 }
 
@@ -328,22 +331,17 @@ static int env_open(const struct opening *op, struct lmdb_env *e, const char *na
 
 static int envs_open(const struct opening *op)
 {
-    static const char *const log_names[] = {
-        "heads", "node",  "log00", "log01", "log02", "log03", "log04", "log05", "log06",
-        "log07", "log08", "log09", "log10", "log11", "log12", "log13", "log14", "log15",
-    };
+    static const char *const log_names[] = {"heads", "node", "batches"};
     static const char *const state_names[] = {"groups", "rows", "node"};
-    struct lmdb_env_options log_options = {.databases = log_names,
-                                           .databases_count = LOG_ENTRIES + LOG_SHARDS,
-                                           .marked_count = 1};
+    struct lmdb_env_options log_options = {
+        .databases = log_names, .databases_count = LOG_BATCHES + 1, .marked_count = 1};
     struct lmdb_env_options state_options = {.flags = MDB_NORDAHEAD,
                                              .databases = state_names,
                                              .databases_count = STATE_NODE + 1,
                                              .marked_count = 2};
     int rc = env_open(op, &op->ls->log, "log", &log_options);
 
-    _Static_assert(KV_ARRAY_COUNT(log_names) == LOG_ENTRIES + LOG_SHARDS,
-                   "all databases");
+    _Static_assert(KV_ARRAY_COUNT(log_names) == LOG_BATCHES + 1, "all databases");
     _Static_assert(KV_ARRAY_COUNT(log_names) <= LMDB_DATABASES_MAX, "all fit");
     if (rc != 0) {
         return rc;
@@ -405,7 +403,7 @@ static int tables_make(const struct opening *op)
     ls->files = kv_mem_zalloc(ls->groups_max * sizeof *ls->files);
     return ls->generations != NULL && ls->damaged != NULL && ls->verified != NULL &&
                    ls->log_known != NULL && ls->state_known != NULL && ls->files != NULL
-               ? 0
+               ? log_index_open(&ls->log_index, ls->groups_max)
                : KV_ENOMEM;
 }
 
@@ -471,6 +469,7 @@ int store_open(const struct store_options *o, struct store **out, char *error_te
     op.ls->snap_fd = -1;
     op.ls->ballast.fd = -1;
     pthread_mutex_init(&op.ls->files_lock, NULL);
+    pthread_mutex_init(&op.ls->log_writer, NULL);
     rc = tables_make(&op);
     if (rc == 0) {
         rc = open_parts(&op);
