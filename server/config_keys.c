@@ -50,7 +50,7 @@ const struct config_key config_keys[CONFIG_KEYS_COUNT] = {
      "30000"},
     {"log-window", CONFIG_U32, AT(node.log_window), 16, 100000000, "N",
      "applied entries kept for slow followers before they need a snapshot; default "
-     "8192"},
+     "32768"},
     {"log-bytes", CONFIG_U64, AT(node.log_bytes_max), 64 * 1024, 1024 * GIB, "N",
      "the same in bytes of a group's log, whichever comes first; default 128M"},
     {"memory-bytes", CONFIG_SIZE, AT(node.memory_bytes_max), 16 * 1024 * 1024,
@@ -58,7 +58,7 @@ const struct config_key config_keys[CONFIG_KEYS_COUNT] = {
     {"delta-bytes", CONFIG_SIZE, AT(node.delta_bytes_max), 64 * 1024, 16 * GIB, "N",
      "applied changes of a group in memory before a checkpoint; default 16M"},
     {"checkpoint-ms", CONFIG_U32, AT(node.checkpoint_ms_max), 10, 3600000, "MS",
-     "and at least this often; default 2000"},
+     "and at least this often, or after a 30th of it without changes; default 30000"},
     {"scrub-bytes-per-s", CONFIG_U64, AT(node.scrub_bytes_per_s), 0, 16 * GIB, "N",
      "reading over stored data in the background, 0 for off; default 8M"},
     {"quota-bytes", CONFIG_U64, AT(quota_bytes), 0, 1024 * GIB, "N",

@@ -206,6 +206,7 @@ int group_open(struct node *n, const struct group_options *o, struct group **out
     g->options = *o;
     g->expire_ms = UINT64_MAX;
     g->checkpoint_ms = UINT64_MAX;
+    g->quiet_ms = UINT64_MAX;
     g->tag_begin = 1;
     g->tag_end = 1;
     tail_init(&g->tail, 1);

@@ -46,12 +46,14 @@ struct group_options {
     uint32_t election_timeout_ms;
     uint32_t heartbeat_ms;
     uint32_t log_window;    /* Entries behind a checkpoint that are kept for slow
-                                 * followers, at least half as many; default 8192. */
+                                 * followers, at least half as many; default 32768. */
     uint64_t log_bytes_max; /* The same in bytes: whichever is reached first; 0: none,
                                  * default 128 MiB. */
     size_t delta_bytes_max; /* Of each of the two deltas; default 16 MiB. */
     size_t tail_bytes_max;  /* Records in memory beyond what the disk still reads. */
-    uint32_t checkpoint_ms_max; /* A changed state is checkpointed after this. */
+    /* A changed state is checkpointed after this, or when nothing has changed for a
+     * thirtieth of it. */
+    uint32_t checkpoint_ms_max;
     struct group_limits limits;
 };
 

@@ -35,10 +35,11 @@ enum {
     GROUP_APPLY_BATCH = 64,   /* Entries between two rounds of replies. */
     GROUP_LOG_MARKS = 64,     /* Places where the log may be cut by its bytes. */
     GROUP_NO_SPACE_MS = 1000, /* Until a job is tried again on a full disk. */
-    GROUP_FETCH_MS = 500,     /* Between two tries to get a damaged entry. */
-    GROUP_FETCH_TRIES = 4,    /* While a leader is known: then it is compacted there. */
-    GROUP_EXPIRE_MS = 5,      /* Deadlines are looked at no more often than that. */
-    GROUP_REROUTE_MS = 10,    /* Pause before a request tries its way again. */
+    GROUP_QUIET_PART = 30, /* Of checkpoint_ms_max without a change: it is due, too. */
+    GROUP_FETCH_MS = 500,  /* Between two tries to get a damaged entry. */
+    GROUP_FETCH_TRIES = 4, /* While a leader is known: then it is compacted there. */
+    GROUP_EXPIRE_MS = 5,   /* Deadlines are looked at no more often than that. */
+    GROUP_REROUTE_MS = 10, /* Pause before a request tries its way again. */
 };
 
 /* How long the log had become when a checkpoint was there. */
@@ -164,6 +165,7 @@ struct group {
     bool checkpoint_running;
     bool checkpoint_retry;  /* It met a full disk; again at checkpoint_ms. */
     uint64_t checkpoint_ms; /* When the next one is due; UINT64_MAX: not by time. */
+    uint64_t quiet_ms;      /* The same, if nothing more changes until then. */
 
     /* Compaction. */
     uint64_t

@@ -264,6 +264,7 @@ static void install_done(struct group *g, const struct disk_job *job)
                            true); /* Dropped; state_reload() reads what is there. */
     }
     g->checkpoint_ms = UINT64_MAX;
+    g->quiet_ms = UINT64_MAX;
     rc = state_reload(g->st);
     if (rc == 0) {
         rc = apply_reload(&g->apply);

@@ -91,10 +91,15 @@ void group_tail_trim(struct group *g)
 
 /* ---- checkpoints ---- */
 
+/* Writing a row soon costs a page for each row; writing many of them later, when more
+ * of them share a page or were changed again, costs a fraction. So a group under load
+ * waits until its delta or the log to replay is long enough, and one that has become
+ * quiet gives its memory back. */
 void group_store_touched(struct group *g)
 {
     uint64_t spread = g->options.checkpoint_ms_max / 4 + 1;
 
+    g->quiet_ms = g->now_ms + g->options.checkpoint_ms_max / GROUP_QUIET_PART + 1;
     if (g->checkpoint_ms == UINT64_MAX) {
         /* Groups that are written at the same time need not flush at the same time. */
         g->checkpoint_ms =
@@ -110,7 +115,7 @@ static bool checkpoint_is_due(const struct group *g)
     if (applied <= checkpoint) {
         return false;
     }
-    return g->now_ms >= g->checkpoint_ms ||
+    return g->now_ms >= KV_MIN(g->checkpoint_ms, g->quiet_ms) ||
            state_delta_bytes(g->st) > g->options.delta_bytes_max / 2 ||
            applied - checkpoint >= KV_MAX(g->options.log_window / 2, 1u) ||
            (g->snapshot_wanted && !g->make_running && !g->snapshot_made);
@@ -123,11 +128,13 @@ static void checkpoint_start(struct group *g)
     *job = (struct disk_job){.kind = DISK_CHECKPOINT, .group = g->id};
     if (state_freeze(g->st, &job->u.checkpoint) != 0) {
         g->checkpoint_ms = g->now_ms + GROUP_NO_SPACE_MS;
+        g->quiet_ms = UINT64_MAX;
         return;
     }
     (void)KV_FAILPOINT(checkpoint_freeze);
     g->checkpoint_running = true;
     g->checkpoint_ms = UINT64_MAX;
+    g->quiet_ms = UINT64_MAX;
     disk_submit(g->node->disk, job);
     if (group_applied(g) < g->commit) {
         group_wake(g); /* There is room again. */
@@ -145,7 +152,11 @@ static bool checkpoint_may_begin(const struct group *g)
 
 uint64_t group_store_deadline_ms(const struct group *g)
 {
-    return checkpoint_may_begin(g) ? g->checkpoint_ms : UINT64_MAX;
+    if (!checkpoint_may_begin(g)) {
+        return UINT64_MAX;
+    }
+    return g->checkpoint_retry ? g->checkpoint_ms
+                               : KV_MIN(g->checkpoint_ms, g->quiet_ms);
 }
 
 static void checkpoint_flush(struct group *g)

@@ -52,7 +52,7 @@ struct node_config {
     size_t memory_bytes_max;    /* Budget over requests, buffers and queues; 256 MiB. */
     size_t delta_bytes_max;     /* Of one delta of one group. */
     size_t tail_bytes_max;      /* See group.h; 0: a share of the memory. */
-    uint32_t checkpoint_ms_max; /* Default 2000. */
+    uint32_t checkpoint_ms_max; /* Default 30000. */
     uint64_t scrub_bytes_per_s; /* Default 8 MiB; 0 off. */
     uint32_t request_deadline_ms; /* Default 5000; and at most 60000. */
 #ifdef KV_MUTANTS

@@ -439,7 +439,7 @@ static inline struct fake_world *fake_world_new(uint32_t nodes_count)
         .log_window = 8192,
         .delta_bytes_max = 1 << 20,
         .tail_bytes_max = 1 << 20,
-        .checkpoint_ms_max = 2000,
+        .checkpoint_ms_max = 60000,
     };
     group_limits_init(&w->options.limits);
     for (uint32_t id = 1; id <= nodes_count; id++) {

@@ -83,6 +83,35 @@ static void a_slow_disk_holds_its_checkpoint_back(void **state)
     assert_int_equal(stats.checkpoints, 1);
 }
 
+/* Under load the delta fills; a checkpoint comes when the group is quiet, or late. */
+static void a_busy_group_is_checkpointed_later_than_a_quiet_one(void **state)
+{
+    struct fake_world *w = fake_world_new(1);
+    struct group_stats stats;
+
+    (void)state;
+    w->options.checkpoint_ms_max = 30000;
+    fake_world_start(w);
+    fake_elect(w);
+    for (int i = 0; i < 40; i++) {
+        fake_put_ok(&w->nodes[1], "k", "v");
+        fake_pass_ms(w, 500);
+    }
+    group_stats_get(w->nodes[1].group, &stats);
+    assert_int_equal(stats.checkpoints, 0);
+    fake_pass_ms(w, 1500);
+    group_stats_get(w->nodes[1].group, &stats);
+    assert_int_equal(stats.checkpoints, 1);
+
+    for (int i = 0; i < 80; i++) {
+        fake_put_ok(&w->nodes[1], "k", "v");
+        fake_pass_ms(w, 500);
+    }
+    group_stats_get(w->nodes[1].group, &stats);
+    assert_int_equal(stats.checkpoints, 2); /* 30 s are over. */
+    fake_world_free(w);
+}
+
 /* Random faults: every acknowledged write is there, nothing ends twice. */
 static void survives_a_storm(void **state)
 {
@@ -193,6 +222,7 @@ int main(int argc, char **argv)
         CASE(all_crash_and_nothing_acknowledged_is_lost),
         cmocka_unit_test(a_node_that_was_away_catches_up_from_the_log),
         CASE(a_slow_disk_holds_its_checkpoint_back),
+        cmocka_unit_test(a_busy_group_is_checkpointed_later_than_a_quiet_one),
         cmocka_unit_test(survives_a_storm),
     };
 
