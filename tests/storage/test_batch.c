@@ -1,4 +1,4 @@
-/* tests/storage/test_batch.c - a batch as bytes: what it gives back, what it refuses. */
+/* tests/storage/test_batch.c - a batch as bytes: what it gives back and refuses. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
