@@ -74,6 +74,8 @@ struct sim_swarm;
     X(loss_ppm) /* Of deliveries between nodes. */                 \
     X(dup_ppm)                                                     \
     X(reorder_ppm)                                                 \
+    X(replay_ppm) /* Once more, up to replay_ms later. */          \
+    X(replay_ms)                                                   \
     X(capacity)      /* Deliveries under way between two nodes. */ \
     X(capacity_busy) /* 1: more are refused; 0: they are lost. */  \
     X(restart_ms)                                                  \
@@ -101,6 +103,7 @@ struct sim_strengths {
     X(frames_lost)             \
     X(frames_dup)              \
     X(frames_reordered)        \
+    X(frames_replayed)         \
     X(frames_cut)              \
     X(frames_clogged)          \
     X(frames_over_capacity)    \

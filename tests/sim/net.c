@@ -99,12 +99,12 @@ static void net_connect(struct sim *s, struct sim_event *ev)
 }
 
 static void push_data(struct sim *s, struct sim_link *to, uint64_t to_id,
-                      struct kv_bytes b, uint64_t at_us)
+                      struct kv_bytes b, uint64_t at_us, bool is_replay)
 {
     uint8_t *copy = kv_mem_zalloc(b.len);
     uint64_t clogged_until_us = s->clogged_until_us[to->peer_node][to->owner];
 
-    s->under_way[to->peer_node][to->owner]++;
+    s->under_way[to->peer_node][to->owner] += !is_replay;
     if (at_us < clogged_until_us) {
         s->counts.frames_clogged++;
         at_us = clogged_until_us; /* In the order in which they were sent. */
@@ -117,6 +117,7 @@ static void push_data(struct sim *s, struct sim_link *to, uint64_t to_id,
                                     .node = to->owner,
                                     .life = to->life,
                                     .id = to_id,
+                                    .arg = is_replay,
                                     .data = copy,
                                     .len = (uint32_t)b.len});
 }
@@ -166,10 +167,15 @@ int net_link_send(struct sim *s, uint32_t from, uint64_t link, struct kv_bytes f
         at = at <= l->last_at_us ? l->last_at_us + 1 : at;
         l->last_at_us = at;
     }
-    push_data(s, other, l->other, frames, at);
+    push_data(s, other, l->other, frames, at, false);
     if (chance_ppm(s, s->swarm.f.dup_ppm)) {
         s->counts.frames_dup++;
-        push_data(s, other, l->other, frames, at + net_delay_us(s));
+        push_data(s, other, l->other, frames, at + net_delay_us(s), false);
+    }
+    if (chance_ppm(s, s->swarm.f.replay_ppm)) {
+        s->counts.frames_replayed++;
+        at += 1000 * prng_below(&s->prng, s->swarm.f.replay_ms + 1u);
+        push_data(s, other, l->other, frames, at, true);
     }
     return 0;
 }
@@ -222,7 +228,7 @@ void net_event(struct sim *s, struct sim_event *ev)
         return;
     }
     if (ev->kind == EV_LINK_DATA) {
-        s->under_way[l->peer_node][l->owner]--;
+        s->under_way[l->peer_node][l->owner] -= ev->arg == 0;
     }
     if (!l->open || s->nodes[ev->node].life != ev->life || !world_is_up(s, ev->node)) {
         return;

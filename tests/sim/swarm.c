@@ -37,6 +37,8 @@ static void draw_network(struct sim *s, struct sim_strengths *f)
     f->loss_ppm = strength(s, 100, 300000);
     f->dup_ppm = strength(s, 100, 500000);
     f->reorder_ppm = strength(s, 100, 500000);
+    f->replay_ppm = strength(s, 100, 100000);
+    f->replay_ms = draw(s, 20, 3000);
     f->cut_every_ms = strength(s, 500, 6000);
     f->cut_ms = draw(s, 50, 5000);
     f->clog_every_ms = seldom(s, 3, 500, 8000);
