@@ -24,6 +24,7 @@ enum {
     STATUS_MS = 500, /* How often the status is looked at. */
     OTHER_FILES =
         256, /* Descriptors beside clients, peers and HTTP: LMDB, snapshots. */
+    CLIENTS_LEAST = 16,    /* Connections of clients, however few files there may be. */
     CLIENTS_OUT_SHARE = 4, /* Part of the memory budget for unread output: 1/4. */
 };
 
@@ -38,6 +39,7 @@ struct kvd {
     uv_timer_t status;
     struct banner_state shown; /* What the last status line said. */
     bool shown_once;
+    uint64_t files_short; /* The limit of open files, where it is too low; else 0. */
 };
 
 /* ---- signals ---- */
@@ -79,32 +81,34 @@ static void on_terminate(uv_signal_t *handle, int number)
 
 /* ---- limits ---- */
 
-/* Raises the limit of open files so that it fits all connections. */
-static void files_raise(struct kvd *k)
+/* Raises the limit of open files so that it fits all connections. Where it cannot,
+ * clients get less: peers, HTTP and the disk must not wait for them. Returns the limit
+ * that is too low, or 0. */
+static uint64_t files_raise(struct config *c)
 {
-    rlim_t want = (rlim_t)k->config.node.max_connections + UV_NET_LINKS_IN_MAX +
-                  UV_NET_LINKS_OUT_MAX + UV_HTTP_CONNS_MAX + OTHER_FILES;
+    const rlim_t others =
+        UV_NET_LINKS_IN_MAX + UV_NET_LINKS_OUT_MAX + UV_HTTP_CONNS_MAX + OTHER_FILES;
+    rlim_t want = (rlim_t)c->node.max_connections + others;
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want) {
-        return;
+        return 0;
     }
     limit.rlim_cur = want;
     if (limit.rlim_max < want) {
         limit.rlim_max = want; /* Only root may. */
     }
-    if (setrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        return;
+    if (setrlimit(RLIMIT_NOFILE, &limit) == 0 ||
+        getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return 0;
     }
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-        uv_env_log(
-            &k->env, LOG_WARN,
-            "open_files=%llu wanted=%llu next=\"raise it with ulimit -n, or lower "
-            "--max-connections\"",
-            (unsigned long long)limit.rlim_cur, (unsigned long long)want);
-    }
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    c->node.max_connections =
+        limit.rlim_cur > others + CLIENTS_LEAST
+            ? (uint32_t)KV_MIN(limit.rlim_cur - others, (rlim_t)c->node.max_connections)
+            : KV_MIN(c->node.max_connections, (uint32_t)CLIENTS_LEAST);
+    return limit.rlim_cur;
 }
 
 /* ---- status ---- */
@@ -262,7 +266,12 @@ static int kvd_run(struct kvd *k)
 
     banner_start(&k->config, k->node, text, sizeof text);
     fputs(text, stderr);
-    files_raise(k);
+    if (k->files_short != 0) {
+        uv_env_log(
+            &k->env, LOG_WARN,
+            "open_files=%llu max_connections=%u next=\"raise it with ulimit -n\"",
+            (unsigned long long)k->files_short, k->config.node.max_connections);
+    }
     if (kvd_handles_start(k) != 0) {
         complain("cannot watch for signals: out of descriptors or memory");
         return UV_ENV_EXIT_BROKEN;
@@ -279,13 +288,14 @@ static int kvd_run(struct kvd *k)
 static int kvd_main(struct kvd *k)
 {
     struct uv_env_options o = {
-        .max_connections = k->config.node.max_connections,
         .slow_ms = k->config.slow_ms,
         .clients_out_max = k->config.node.memory_bytes_max / CLIENTS_OUT_SHARE,
         .log = &k->log,
     };
     int status;
 
+    k->files_short = files_raise(&k->config);
+    o.max_connections = k->config.node.max_connections;
     signals_prepare();
     log_sink_init(&k->log, STDERR_FILENO, k->config.log_level);
     if (uv_env_init(&k->env, &o) != 0) {

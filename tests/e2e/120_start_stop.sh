@@ -1,7 +1,7 @@
 #!/bin/bash
 # tests/e2e/120_start_stop.sh - banner, refusals at start, clean shutdown.
 . "$(dirname "$0")/lib.sh"
-plan 18
+plan 20
 
 ok "three nodes start" up 3
 banner() { head -n 30 "$CLUSTER_DIR/n1/log" | grep -qF "$1"; }
@@ -53,6 +53,23 @@ closed_fds() { [ "$(readlink "/proc/$closed/fd/"{0,1,2} | sort -u)" = /dev/null 
 ok "and has /dev/null in their place" closed_fds
 kill $closed
 wait $closed
+
+# Few files may be open, and clients want them all: HTTP and the disk have theirs.
+(ulimit -n 80 && exec "$BIN/kvd" --id 1 --data-dir "$work/few" --initial-cluster "1=$alone" \
+  --http "127.0.0.1:$((free + 2))") > "$work/few.log" 2>&1 &
+few=$!
+few_put() { within 10 "$BIN/kvctl" --endpoints "127.0.0.1:$free" put few files; }
+ok "a node serves that may open few files" few_put
+crowded() {
+  "$python" - "$free" $((free + 2)) << 'PY'
+import socket, sys, urllib.request
+idle = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(200)]
+assert urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[2]}/livez", timeout=5).status == 200
+PY
+}
+ok "and answers over HTTP beside a crowd of clients" crowded
+kill $few
+wait $few
 
 # A node that stops cleanly hands its groups over: nobody waits for an election.
 victim=$(busiest)
