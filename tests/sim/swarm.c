@@ -78,6 +78,26 @@ static void draw_disks(struct sim *s, struct sim_strengths *f)
     f->slow_factor = draw(s, 2, 100);
 }
 
+/* Leaves of the disks' faults those that a real store can have, and crashes more often
+ * in the middle of jobs. */
+static void only_real_stores(struct sim *s, struct sim_strengths *f)
+{
+    struct sim_strengths none = {0};
+
+#define KEEP(name) none.name = f->name
+    KEEP(write_error_every_ms);
+    KEEP(full_every_ms);
+    KEEP(full_ms);
+    KEEP(slow_every_ms);
+    KEEP(slow_ms);
+    KEEP(slow_factor);
+#undef KEEP
+    draw_network(s, &none);
+    draw_nodes(s, &none);
+    none.job_crash_every_ms = seldom(s, 4, 1, 1) != 0 ? 0 : draw(s, 50, 2000);
+    *f = none;
+}
+
 void faults_draw(struct sim *s, const struct sim_swarm *fixed)
 {
     struct sim_swarm *w = &s->swarm;
@@ -105,16 +125,9 @@ void faults_draw(struct sim *s, const struct sim_swarm *fixed)
     draw_nodes(s, &w->f);
     w->lmdb = fixed->lmdb;
     w->keep = fixed->keep;
-    if (w->lmdb) { /* It is there to be cut in the middle of jobs. */
-        w->f.job_crash_every_ms = seldom(s, 4, 1, 1) != 0 ? 0 : draw(s, 50, 2000);
-    }
     draw_disks(s, &w->f);
-    if (w->lmdb) { /* What only the memory store can do. */
-        w->f.rot_entry_every_ms = 0;
-        w->f.rot_row_every_ms = 0;
-        w->f.rot_file_every_ms = 0;
-        w->f.lose_node_every_ms = 0;
-        w->f.misread_every_ms = 0;
+    if (w->lmdb) {
+        only_real_stores(s, &w->f);
     }
     limits_draw(s);
     if (fixed->nodes != 0) {
