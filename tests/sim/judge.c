@@ -536,6 +536,8 @@ void judge_step(struct judge *j, const struct judge_view *v,
         judge_sent(j, v, &up->messages[i]);
     }
     check_leader(j, v, p, same_life);
+    judge_stands(j, v, p, ev);
+    judge_leads(j, v, p, ev);
     check_commit(j, v, p, same_life);
     check_applied(j, v, p);
     if (up->entries_count > 0 || !same_life || v->config_index != p->config_index ||

@@ -105,6 +105,7 @@ struct judge_last {
     uint64_t last_hash;
     raft_index commit, applied, config_index;
     struct raft_config config;
+    uint64_t leads_ms; /* Leaders: since when with these voters, by its own clock. */
     raft_term term_durable; /* Seen on its disk, or told as durable. */
     raft_id vote_durable;
     raft_index match; /* Found on the disk with match_hash; 0 none. */

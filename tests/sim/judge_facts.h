@@ -62,4 +62,13 @@ void judge_sent(struct judge *j, const struct judge_view *v, const struct raft_m
 /* The same in every field. */
 bool judge_config_same(const struct raft_config *a, const struct raft_config *b);
 
+/* ---- judge_lead.c ---- */
+
+/* 13. Time alone does not raise a term. */
+void judge_stands(struct judge *j, const struct judge_view *v,
+                  const struct judge_last *p, const struct raft_event *ev);
+/* 13. A leader without its quorum steps down. */
+void judge_leads(struct judge *j, const struct judge_view *v, struct judge_last *p,
+                 const struct raft_event *ev);
+
 #endif

@@ -96,9 +96,9 @@ static void step_event(struct scene *c, uint32_t node, const struct raft_event *
 
 static void step(struct scene *c, uint32_t node, const struct raft_update *up)
 {
-    const struct raft_event tick = {.kind = RAFT_EV_TICK};
+    const struct raft_event any = {.kind = RAFT_EV_APPLIED};
 
-    step_event(c, node, &tick, up);
+    step_event(c, node, &any, up);
 }
 
 static void send(struct scene *c, uint32_t node, struct raft_msg m)
@@ -743,6 +743,44 @@ static void sees_an_old_revision_in_a_reply(void **ctx)
     end(c, JUDGE_READ);
 }
 
+/* ---- 13 ---- */
+
+static void sees_a_term_raised_by_time_alone(void **ctx)
+{
+    struct scene *c = begin();
+    const struct raft_event tick = {.kind = RAFT_EV_TICK};
+
+    (void)ctx;
+    durable_vote(c, 3, 2, 0);
+    step(c, 3, NULL);
+    step_event(c, 3, &tick, NULL);
+    assert_int_equal(c->judge.violated, JUDGE_NOTHING);
+    durable_vote(c, 3, 3, 3);
+    c->view[3].st.role = RAFT_CANDIDATE;
+    step_event(c, 3, &tick, NULL);
+    end(c, JUDGE_LIVENESS);
+}
+
+static void sees_a_leader_that_nobody_hears(void **ctx)
+{
+    struct scene *c = begin();
+    struct raft_event tick = {.kind = RAFT_EV_TICK, .now_ms = 900};
+    struct raft_status *st = &c->view[1].st;
+
+    (void)ctx;
+    st->id = 1;
+    st->peers_count = 2;
+    st->peers[0] = (struct raft_peer_status){.id = 2, .active_ms = 800};
+    st->peers[1] = (struct raft_peer_status){.id = 3, .active_ms = 100};
+    step_event(c, 1, &tick, NULL);
+    tick.now_ms = 1799;
+    step_event(c, 1, &tick, NULL);
+    assert_int_equal(c->judge.violated, JUDGE_NOTHING);
+    tick.now_ms = 1800;
+    step_event(c, 1, &tick, NULL);
+    end(c, JUDGE_LIVENESS);
+}
+
 /* ---- 14 ---- */
 
 static void hear(struct scene *c, uint32_t node, struct raft_msg m)
@@ -834,6 +872,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(sees_a_leader_that_overwrites_an_entry),
         cmocka_unit_test(sees_equal_positions_with_different_logs),
         cmocka_unit_test(sees_a_leader_that_lacks_a_committed_entry),
+        cmocka_unit_test(sees_a_term_raised_by_time_alone),
+        cmocka_unit_test(sees_a_leader_that_nobody_hears),
         cmocka_unit_test(lets_a_late_winner_lack_what_a_newer_term_committed),
         cmocka_unit_test(sees_another_entry_committed),
         cmocka_unit_test(sees_another_state_at_an_index),
