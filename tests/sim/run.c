@@ -159,8 +159,20 @@ static void world_free(struct sim *s)
     kv_mem_free(s->ops);
 }
 
+/* In every other seed the clocks pass 24.8 or 49.7 days: 32 bits of milliseconds. */
+static uint64_t clock_base_us(struct sim *s)
+{
+    uint64_t days =
+        prng_below(&s->prng, 2) == 0 ? (uint64_t)1 << 31 : (uint64_t)1 << 32;
+
+    return prng_below(&s->prng, 2) == 0
+               ? 0
+               : (days - prng_below(&s->prng, s->options->time_ms + 1)) * 1000;
+}
+
 static void world_make(struct sim *s)
 {
+    uint64_t base_us = clock_base_us(s);
     char text[256] = "";
     int rc;
 
@@ -170,6 +182,7 @@ static void world_make(struct sim *s)
         n->env.ops = &world_env_ops;
         n->sim = s;
         n->id = i;
+        n->clock_base_us = base_us;
         n->rate_ppm =
             s->swarm.f.rate_ppm == 0
                 ? 0

@@ -115,6 +115,7 @@ struct sim_node {
     char halt_why[256];
     uint64_t paused_until_us;
     int64_t rate_ppm;
+    uint64_t clock_base_us; /* What its clock showed when the world began. */
     /* What is wrong with its disk (faults_disk.c). */
     bool is_lost;      /* Its directory or a vote of it: it must not take part again. */
     bool has_io_error; /* A write of this life will fail, or did. */

@@ -14,7 +14,8 @@ static uint64_t env_now_us(struct env *e)
 {
     struct sim_node *n = of_env(e);
 
-    return n->sim->now_us * (uint64_t)(1000000 + n->rate_ppm) / 1000000;
+    return n->clock_base_us +
+           n->sim->now_us * (uint64_t)(1000000 + n->rate_ppm) / 1000000;
 }
 
 static uint64_t env_now_ms(struct env *e)
@@ -26,7 +27,8 @@ static uint64_t env_wall_ms(struct env *e)
 {
     struct sim_node *n = of_env(e);
 
-    return (uint64_t)(1700000000000 + (int64_t)env_now_ms(e) + n->id * 37 +
+    return (uint64_t)(1700000000000 +
+                      (int64_t)(env_now_ms(e) - n->clock_base_us / 1000) + n->id * 37 +
                       n->wall_off_ms);
 }
 
@@ -341,6 +343,17 @@ void world_crash_node(struct sim *s, uint32_t id)
     watch_crash(s, id);
 }
 
+/* The node's clock runs faster or slower than the world's, and began earlier. */
+static uint64_t world_time_us(const struct sim_node *n, uint64_t node_ms)
+{
+    uint64_t base_ms = n->clock_base_us / 1000;
+    uint64_t ms = node_ms > base_ms ? node_ms - base_ms : 0;
+    uint64_t us = KV_MIN(ms, (uint64_t)1 << 30) * 1000;
+
+    return (us * 1000000 + (uint64_t)(1000000 + n->rate_ppm) - 1) /
+           (uint64_t)(1000000 + n->rate_ppm);
+}
+
 /* After events: the turn's end, the next tick, the checks. */
 void world_turn_end(struct sim *s, uint32_t id)
 {
@@ -369,13 +382,7 @@ void world_turn_end(struct sim *s, uint32_t id)
         world_crash_node(s, id);
         return;
     }
-    /* The node's clock runs faster or slower than the world's. */
-    deadline_us = KV_MIN(node_deadline_ms(n->node) * 1000, (uint64_t)1 << 40);
-    deadline_us = (deadline_us * 1000000 + (uint64_t)(1000000 + n->rate_ppm) - 1) /
-                  (uint64_t)(1000000 + n->rate_ppm);
-    if (deadline_us < s->now_us) {
-        deadline_us = s->now_us;
-    }
+    deadline_us = KV_MAX(world_time_us(n, node_deadline_ms(n->node)), s->now_us);
     if (n->tick_at_us == 0 || deadline_us < n->tick_at_us) {
         n->tick_at_us = deadline_us;
         heap_push(s, (struct sim_event){.at_us = deadline_us,
