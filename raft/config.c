@@ -129,7 +129,7 @@ int raft_config_propose(struct raft *r, const struct raft_config *target)
         return KV_EINVAL;
     }
     /* One change at a time (B09), and none before the no-op is committed (B07). */
-    if (!(raft_leads_surely(r) || KV_BUG(r->o, B07)) ||
+    if (!raft_leads_surely(r) ||
         (r->configs.now_index > r->commit && !KV_BUG(r->o, B09)) ||
         raft_config_joint(now) || raft_update_entry_room(r) < RAFT_WINDOW_SLACK) {
         return KV_EBUSY;

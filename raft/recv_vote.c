@@ -67,8 +67,7 @@ int raft_recv_vote(struct raft *r, const struct raft_msg *m)
     }
     /* diss. §4.2.3: while a leader is heard, nobody else is needed, and not even the
      * term is taken over. A transfer is the leader's own wish. */
-    if (m->term > r->term && (!m->transfer || KV_BUG(r->o, B30)) &&
-        raft_election_leased(r)) {
+    if (m->term > r->term && !m->transfer && raft_election_leased(r)) {
         return 0;
     }
     granted = would_grant(r, m);

@@ -175,7 +175,7 @@ void raft_snapshot_take(struct raft *r, const struct raft_msg *m)
     if (raft_installing(r)) {
         return; /* Asked again by then. */
     }
-    if (raft_snapshot_late(r, s)) {
+    if (raft_snapshot_late(r, s) && !KV_BUG(r->o, B44)) {
         in->state = RAFT_INCOMING_NONE;
         if (r->log.last_durable >= s->last.pos.index) {
             answer(r, s->id, s->bytes, true, false);
@@ -186,8 +186,7 @@ void raft_snapshot_take(struct raft *r, const struct raft_msg *m)
         in->term == m->term && s->last.pos.index < in->snapshot.last.pos.index) {
         return; /* This leader has sent a newer one since (B44). */
     }
-    if (in->state == RAFT_INCOMING_NONE ||
-        (in->snapshot.id != s->id && !KV_BUG(r->o, B44))) {
+    if (in->state == RAFT_INCOMING_NONE || in->snapshot.id != s->id) {
         *in = (struct raft_incoming){.state = RAFT_INCOMING_RECEIVING, .snapshot = *s};
     }
     in->term = m->term;
@@ -217,7 +216,7 @@ void raft_snapshot_stored(struct raft *r, const struct raft_stored *stored)
     if (in->offset_stored < in->snapshot.bytes) {
         return;
     }
-    if (raft_snapshot_late(r, &in->snapshot)) {
+    if (raft_snapshot_late(r, &in->snapshot) && !KV_BUG(r->o, B44)) {
         in->state = RAFT_INCOMING_NONE; /* The log was faster. */
         return;
     }

@@ -32,8 +32,6 @@
     X(B03, "a read before the first commit of the term", "etcd#7331")                 \
     X(B04, "a read is answered before its round is confirmed", "d-engine#381")        \
     X(B05, "a read's round has the number of an older one", "etcd#20418")             \
-    X(B07, "a configuration change before the no-op is committed", "braft#182")       \
-    X(B08, "a configuration counts only once it is applied", "etcd#7625")             \
     X(B09, "two configuration changes in flight", "RedisLabs/raft da936a9")           \
     X(B10, "a truncated configuration stays in force", "canonical/raft#323")          \
     X(B11, "an uncommitted configuration is lost at a restart", "jraft#1")            \
@@ -57,7 +55,6 @@
     X(B27, "pre-votes of lower terms are not answered", "etcd#8243")                  \
     X(B28, "a leader of an older term is not told", "etcd#8501")                      \
     X(B29, "a leader without its quorum stays", "Cloudflare 2020")                    \
-    X(B30, "leases refuse the votes of a transfer", "braft 3cfb1f1")                  \
     X(B31, "who installs a snapshot campaigns", "etcd-io/raft f1f74e0")               \
     X(B32, "a short message truncates the log", "RedisLabs/raft 396f7b7")             \
     X(B33, "an ack names more than was proven", "NuRaft 972f02d")                     \
@@ -72,7 +69,7 @@
     X(B41, "rows and applied index in two transactions", "etcd 3.5")                  \
     X(B42, "term and vote are not synced", "etcd-io/raft 0675f3d")                    \
     X(B43, "an interrupted reset of the log is not finished", "redisraft#43")         \
-    X(B44, "chunks of two snapshots are mixed", "etcd#18055")                         \
+    X(B44, "a snapshot that comes late is installed", "etcd#18055")                   \
     X(B45, "a new term forgets the snapshot being installed",                         \
       "canonical/raft 2a38d3d")                                                       \
     X(B46, "an empty directory rejoins under its old id", "openraft#898")             \
