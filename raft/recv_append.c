@@ -94,16 +94,40 @@ static int plan_prev(const struct raft *r, const struct raft_msg *m,
     return 0;
 }
 
-/* May the leader's entry replace our damaged one, which it cannot be compared with?
- * It was certainly another one, or nothing stands behind it that would go with it. */
-static bool may_replace(const struct raft *r, const struct raft_msg *m,
-                        const struct raft_entry *e)
+/* Behind entries[at], where ours is damaged: is what is whole in our log another one
+ * than the leader's? The chain hash of the first that can be read tells for all before
+ * it. Only as far as the message takes its place at once: what we cannot read may be
+ * committed, and we must not vote without it. */
+static bool differs_behind(const struct raft *r, const struct raft_msg *m, uint32_t at)
 {
+    uint32_t end = KV_MIN(m->entries_count, at + raft_update_entry_room(r));
+
+    for (uint32_t i = at + 1; i < end; i++) {
+        const struct raft_entry *e = &m->entries[i];
+        struct raft_meta ours;
+
+        if (e->pos.index > r->log.last.index) {
+            return true; /* All of it is damaged. */
+        }
+        if (raft_log_meta(&r->log, e->pos.index, &ours) == 0) {
+            return ours.hash != e->hash;
+        }
+    }
+    return end > at && m->entries[end - 1].pos.index >= r->log.last.index;
+}
+
+/* May the leader's entry replace our damaged one, which it cannot be compared with?
+ * It was certainly another one, or nothing that is whole would go with it. */
+static bool may_replace(const struct raft *r, const struct raft_msg *m, uint32_t at)
+{
+    const struct raft_entry *e = &m->entries[at];
+
     return e->pos.index > r->commit &&
            (m->term > r->term || e->pos.index > r->proven) &&
            raft_config_keeps(r, e->pos.index) &&
            (e->pos.index == r->log.last.index ||
-            (r->log.last.term != 0 && e->pos.term > r->log.last.term));
+            (r->log.last.term != 0 && e->pos.term > r->log.last.term) ||
+            differs_behind(r, m, at));
 }
 
 /* Finds the first entry that is new to us. A message that says less than our log
@@ -123,7 +147,7 @@ static int plan_entries(const struct raft *r, const struct raft_msg *m,
         if (rc == KV_ENOTFOUND) {
             return 0;
         }
-        if (rc == KV_EDAMAGED && r->impaired && may_replace(r, m, e)) {
+        if (rc == KV_EDAMAGED && r->impaired && may_replace(r, m, plan->skip)) {
             plan->truncates = true;
             return 0;
         }

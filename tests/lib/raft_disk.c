@@ -169,7 +169,8 @@ static int reader_entry(void *ctx, raft_index index, struct raft_entry *out)
     const struct raft_disk *d = ctx;
     const struct raft_entry *e = raft_disk_log_get(&d->log, index);
 
-    if (e != NULL && index == d->damaged) {
+    if (e != NULL && d->damaged != 0 && index >= d->damaged &&
+        index <= KV_MAX(d->damaged, d->damaged_end)) {
         return KV_EDAMAGED;
     }
     if (e != NULL && index == d->missing) {

@@ -57,8 +57,9 @@ struct raft_disk {
     struct raft_config config;
     raft_index config_index;
     struct raft_disk_log log;
-    raft_index damaged; /* This entry cannot be read; 0: all can. */
-    raft_index missing; /* This one is gone, against all rules; 0: none. */
+    raft_index damaged;     /* This entry cannot be read; 0: all can. */
+    raft_index damaged_end; /* Nor can those up to here; 0: only that one. */
+    raft_index missing;     /* This one is gone, against all rules; 0: none. */
     /* Queued, oldest first. */
     uint32_t jobs_count;
     struct raft_disk_job jobs[RAFT_DISK_JOBS_MAX];

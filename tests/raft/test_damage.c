@@ -140,13 +140,16 @@ static void impaired_follower_has_no_opinion(void **state)
     raft_cluster_free(c);
 }
 
-/* Replica 2 holds three entries of the lost term 2 behind a committed one; `damaged`
- * of them cannot be read. Replica 1 leads term 3 with others in their place. */
-static struct raft_cluster *lost_term(raft_index damaged)
+/* Replica 2 holds three entries of the lost term 2 behind a committed one; those from
+ * `damaged` to `end` cannot be read. Replica 1 leads term 4 with others in their place,
+ * the first of them of term `first`. */
+static struct raft_cluster *lost_term(raft_index damaged, raft_index end,
+                                      raft_term first)
 {
     struct raft_cluster *c = stopped_cluster_of(3);
 
     c->nodes[2].disk.damaged = damaged;
+    c->nodes[2].disk.damaged_end = end;
     for (raft_id id = 1; id <= 3; id++) {
         disk_entry(c, id, 1);
         c->nodes[id].options.window = 16;
@@ -154,7 +157,7 @@ static struct raft_cluster *lost_term(raft_index damaged)
             disk_entry(c, id, 1);
         }
         for (int i = 0; i < 3; i++) {
-            disk_entry(c, id, id == 2 ? 2 : 3);
+            disk_entry(c, id, id == 2 ? 2 : i == 0 ? first : 3);
         }
         c->nodes[id].disk.applied = 30;
         c->nodes[id].disk.commit_hint = 31;
@@ -171,7 +174,7 @@ static void impaired_follower_is_backed_up(void **state)
 {
     (void)state;
     for (raft_index damaged = 32; damaged <= 34; damaged++) {
-        struct raft_cluster *c = lost_term(damaged);
+        struct raft_cluster *c = lost_term(damaged, damaged, 3);
 
         assert_true(status_of(c, 2).impaired);
         assert_int_equal(status_of(c, 2).last.index, 35);
@@ -185,6 +188,30 @@ static void impaired_follower_is_backed_up(void **state)
         }
         raft_cluster_free(c);
     }
+}
+
+/* Its first entry is older than ours: that it is another one shows only further on. */
+static void a_damaged_entry_is_replaced_by_an_older_one(void **state)
+{
+    struct raft_cluster *c = lost_term(32, 32, 1);
+
+    (void)state;
+    assert_int_equal(status_of(c, 2).last.index, 35);
+    assert_int_equal(hash_at(c, 2, 32), hash_at(c, 1, 32));
+    assert_int_equal(hash_at(c, 2, 35), hash_at(c, 1, 35));
+    raft_cluster_free(c);
+}
+
+/* Nothing of ours can be read from there on: the leader's entries take its place. */
+static void a_damaged_end_is_replaced_as_a_whole(void **state)
+{
+    struct raft_cluster *c = lost_term(32, 34, 1);
+
+    (void)state;
+    assert_int_equal(status_of(c, 2).last.index, 35);
+    assert_int_equal(hash_at(c, 2, 32), hash_at(c, 1, 32));
+    assert_int_equal(hash_at(c, 2, 35), hash_at(c, 1, 35));
+    raft_cluster_free(c);
 }
 
 /* The update of that step is whole: the other peer is served, the step reports. */
@@ -319,6 +346,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(follower_reports_an_entry_it_cannot_compare),
         cmocka_unit_test(impaired_follower_has_no_opinion),
         cmocka_unit_test(impaired_follower_is_backed_up),
+        cmocka_unit_test(a_damaged_entry_is_replaced_by_an_older_one),
+        cmocka_unit_test(a_damaged_end_is_replaced_as_a_whole),
         cmocka_unit_test(leader_reports_an_entry_it_cannot_send),
         cmocka_unit_test(a_missing_entry_is_corruption),
         cmocka_unit_test(acks_wait_for_a_readable_hash),

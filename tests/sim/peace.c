@@ -70,23 +70,24 @@ void peace_begin(struct sim *s, struct peace *p)
 
 /* ---- which groups must live ---- */
 
-/* In the core, and not waiting for a snapshot of a leader: while a quorum does, nobody
- * can lead. */
+/* It waits for a snapshot of a leader: while a quorum does, nobody can lead. */
+static bool is_state_lost(const struct sim *s, uint32_t node, uint32_t group)
+{
+    const struct node *n = s->nodes[node].node;
+    struct group *g = n == NULL ? NULL : node_group(n, group);
+    struct group_stats stats = {.state_lost = false};
+
+    if (g != NULL) {
+        group_stats_get(g, &stats);
+    }
+    return stats.state_lost;
+}
+
 static bool can_vote(const struct sim *s, const struct peace *p, uint32_t node,
                      uint32_t group)
 {
-    struct group *g;
-    struct group_stats stats;
-
-    if (node > SIM_NODES_MAX || !p->core[node] || s->nodes[node].node == NULL) {
-        return false;
-    }
-    g = node_group(s->nodes[node].node, group);
-    if (g == NULL) {
-        return true; /* It will be opened. */
-    }
-    group_stats_get(g, &stats);
-    return !stats.state_lost;
+    return node <= SIM_NODES_MAX && p->core[node] && s->nodes[node].node != NULL &&
+           s->nodes[node].node->map_known && !is_state_lost(s, node, group);
 }
 
 static uint32_t voters_in(const struct sim *s, const struct peace *p, uint32_t group,
@@ -135,12 +136,16 @@ static bool must_live(const struct sim *s, const struct peace *p, uint32_t group
 
 /* ---- is it so? ---- */
 
+/* A node whose copy of the map is damaged waits for the group meta to live. */
 static bool nodes_run(const struct sim *s, struct peace *p)
 {
     for (uint32_t i = 1; i <= s->swarm.nodes; i++) {
         const struct node *n = s->nodes[i].node;
 
-        if (p->core[i] && (n == NULL || n->phase != NODE_RUNNING || !n->map_known)) {
+        bool excused = is_state_lost(s, i, 0) && !must_live(s, p, 0);
+
+        if (p->core[i] && !excused &&
+            (n == NULL || n->phase != NODE_RUNNING || !n->map_known)) {
             snprintf(p->why, sizeof p->why, "node %u is not running", i);
             return false;
         }
