@@ -46,7 +46,8 @@ static struct kv_request set_request(struct workload_state *s, struct work *w)
     if (w->f == HISTORY_ADD) {
         return kv_put(kv_str(w->name), kv_str("x"));
     }
-    request = kv_range(kv_str(w->name), kv_str(w->end));
+    request = kv_range(w->stage == 0 ? kv_str(w->name) : kv_mem(w->text, w->text_len),
+                       kv_str(w->end));
     request.limit = SET_PAGE;
     return request;
 }
@@ -84,11 +85,10 @@ static enum work_step set_result(struct workload_state *s, struct work *w,
     if (!r->more) {
         return WORK_OK;
     }
-    if (r->next.len == 0 || r->next.len >= sizeof w->name) {
+    if (r->next.len == 0) {
         return WORK_BAD;
     }
-    memcpy(w->name, r->next.data, r->next.len);
-    w->name[r->next.len] = '\0';
+    workload_text(w, r->next.data, r->next.len); /* It may hold any bytes. */
     return WORK_MORE;
 }
 
