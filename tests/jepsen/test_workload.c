@@ -267,8 +267,10 @@ static void a_set_is_read_page_by_page(void **unused)
                                     {.key = kv_str("set/0/10")}};
     const struct kv_item second[] = {{.key = kv_str("set/0/2")}};
     struct work k = work_of(0);
-    struct kv_result r = {
-        .items = first, .items_count = 2, .more = true, .next = kv_mem("set/0/10\0", 9)};
+    struct kv_result r = {.items = first,
+                          .items_count = 2,
+                          .more = true,
+                          .next = kv_mem("set/0/10\0", 9)};
     struct kv_request q;
 
     (void)unused;
