@@ -1,7 +1,8 @@
 #!/bin/bash
 # scripts/jepsen.sh - runs cells of kvjepsen: a matrix of short ones, or a swarm.
 #
-#   jepsen.sh cells [PATTERN]   the matrix (those whose name matches), as TAP
+#   jepsen.sh cells [PATTERN]   the short matrix (those whose name matches), as TAP
+#   jepsen.sh wide [PATTERN]    faults times workloads, CELL_SECONDS (40) each, as TAP
 #   jepsen.sh long HOURS        random workloads and nemeses until the time is over
 #   jepsen.sh table [STORE]     the cells of a store as a table for jepsen/README.md
 #   jepsen.sh recovery [STORE]  times to recover per kind of fault, over all its runs
@@ -9,14 +10,13 @@
 # A cell is a workload under a nemesis. Each run goes to STORE/NAME/TIME; what failed
 # stays there with its data, and its line says the command that repeats it.
 #
-# Env: BIN (build), STORE (jepsen/store), SEED (drawn), CELL_SECONDS (13),
-#      JEPSEN_ARGS (more options for each run).
+# Env: BIN (build), STORE (jepsen/store), SEED (drawn), CELL_SECONDS (13; wide: 40),
+#      JEPSEN_ARGS (more options for each run), RUN_SECONDS (120, of the swarm's runs).
 set -u
 cd "$(dirname "$0")/.." || exit 1
 BIN=${BIN:-build}
 STORE=${STORE:-jepsen/store}
 SEED=${SEED:-$((RANDOM * 32768 + RANDOM + 1))}
-CELL_SECONDS=${CELL_SECONDS:-13}
 
 # name workload nemesis nodes
 matrix() {
@@ -31,6 +31,40 @@ swarm append swarm 5
 END
 }
 
+wide_matrix() {
+  local shape workload
+  for shape in leaders majority one majorities-ring bridge minority-third leaders-in leaders-out; do
+    for workload in register append set; do
+      echo "partition-$shape-$workload $workload partition:$shape 5"
+    done
+  done
+  cat << 'END'
+kill-one-set set kill:one 5
+kill-leaders-counter counter kill:leaders 5
+kill-majority-append append kill:majority 5
+kill-all-set set kill:all 5
+storm-append append storm 5
+term-ids ids term 5
+pause-leaders-register register pause:leaders 5
+pause-all-register register pause:all 5
+pause-counter counter pause 5
+power-all-set-1 set power:all 1
+power-set-3 set power 3
+power-all-set-5 set power:all 5
+power-pause-append append power,pause 5
+packet-register register packet 5
+slow-disk-register register slow-disk 5
+full-disk-set set full-disk 5
+clock-register register clock 5
+corrupt-set set corrupt 5
+rollback-register register rollback 5
+wipe-set set wipe 5
+clone-set set clone 5
+swarm-register register swarm 5
+swarm-append append swarm 5
+END
+}
+
 # run NAME WORKLOAD NEMESIS NODES SEED [OPTION...]: one cell; its output in $out.
 run() {
   local name=$1 workload=$2 nemesis=$3 nodes=$4 seed=$5
@@ -41,14 +75,15 @@ run() {
     > "$out" 2>&1
 }
 
+# cells MATRIX PATTERN OPTION...
 cells() {
   local list n=0 failed=0 name workload nemesis nodes rc
-  list=$(matrix | grep -E -- "${1:-}") || { echo "jepsen: no cell matches $1" >&2; exit 2; }
+  list=$("$1" | grep -E -- "$2") || { echo "jepsen: no cell matches $2" >&2; exit 2; }
+  shift 2
   echo "1..$(wc -l <<< "$list")"
   while read -r name workload nemesis nodes; do
     n=$((n + 1))
-    run "$name" "$workload" "$nemesis" "$nodes" "$SEED" --time "$CELL_SECONDS" --clean 3 \
-      --interval 2 --quiet 2 < /dev/null
+    run "$name" "$workload" "$nemesis" "$nodes" "$SEED" "$@" < /dev/null
     rc=$?
     sed 's/^/# /' "$out"
     case $rc in
@@ -69,7 +104,7 @@ long() {
   while [ "$(date +%s)" -lt "$end" ]; do
     n=$((n + 1))
     seed=$((SEED + n))
-    run long "${workloads[RANDOM % 5]}" swarm $((RANDOM % 2 ? 5 : 3)) $seed --time 120
+    run long "${workloads[RANDOM % 5]}" swarm $((RANDOM % 2 ? 5 : 3)) $seed --time "${RUN_SECONDS:-120}"
     rc=$?
     printf '%s run %d seed %d exit %d: %s\n' "$(date +%H:%M:%S)" $n $seed $rc \
       "$(sed -n 's/^  repeat *//p' "$out")"
@@ -138,9 +173,10 @@ out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 trap 'exit 143' TERM INT HUP
 case ${1:-} in
-  cells) cells "${2:-}" ;;
+  cells) cells matrix "${2:-}" --time "${CELL_SECONDS:-13}" --clean 3 --interval 2 --quiet 2 ;;
+  wide) cells wide_matrix "${2:-}" --time "${CELL_SECONDS:-40}" --clean 5 --interval 4 ;;
   long) long "${2:-1}" ;;
   table) table "${2:-}" ;;
   recovery) recovery "${2:-}" ;;
-  *) echo "usage: jepsen.sh cells [PATTERN] | long HOURS | table|recovery [STORE]" >&2; exit 2 ;;
+  *) echo "usage: jepsen.sh cells|wide [PATTERN] | long HOURS | table|recovery [STORE]" >&2; exit 2 ;;
 esac
