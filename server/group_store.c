@@ -107,6 +107,15 @@ void group_store_touched(struct group *g)
     }
 }
 
+/* Has the log grown by half of what it may be since the last checkpoint? */
+static bool log_has_grown(const struct group *g)
+{
+    uint64_t then = g->marks_count == 0 ? 0 : g->marks[g->marks_count - 1].bytes;
+
+    return g->options.log_bytes_max != 0 &&
+           g->log_bytes - then >= g->options.log_bytes_max / 2;
+}
+
 static bool checkpoint_is_due(const struct group *g)
 {
     raft_index applied = group_applied(g);
@@ -118,6 +127,7 @@ static bool checkpoint_is_due(const struct group *g)
     return g->now_ms >= KV_MIN(g->checkpoint_ms, g->quiet_ms) ||
            state_delta_bytes(g->st) > g->options.delta_bytes_max / 2 ||
            applied - checkpoint >= KV_MAX(g->options.log_window / 2, 1u) ||
+           log_has_grown(g) ||
            (g->snapshot_wanted && !g->make_running && !g->snapshot_made);
 }
 

@@ -530,7 +530,7 @@ static void the_log_is_bounded_in_bytes_as_well(void **state)
     }
     group_raft_status(w->nodes[1].group, &status);
 
-    /* At least half of what may be kept is; a checkpoint comes every two seconds. */
+    /* At least half of what may be kept is; a checkpoint comes with each half. */
     assert_in_range(status.last.index - status.base.pos.index, 5000 / 500,
                     (10000 + 8000 + 8000) / 400);
     fake_crash(&w->nodes[1]);
