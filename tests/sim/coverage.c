@@ -21,6 +21,7 @@ static const struct exception {
     {"count", "disk_errors", "only with --store lmdb"},
     {"count", "disk_no_space", "only with --store lmdb"},
     {"role", "follower", "counted as leader_lost, ..."},
+    {"step", "KV_ENOTLEADER", "a group asks its core only where it leads"},
     {"reply", "BAD_QUORUM", "comes with quorum reads"},
     {"reply", "CROSS_SLOT", "comes with transactions"},
     {"reply", "FENCED", "comes with locks"},

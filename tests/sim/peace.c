@@ -7,8 +7,7 @@
 
 /* ---- the core ---- */
 
-/* A group may need the very disk that was damaged: then everybody has to be there. */
-static bool disks_are_whole(const struct sim *s)
+bool peace_disks_are_whole(const struct sim *s)
 {
     const struct sim_strengths *f = &s->swarm.f;
 
@@ -57,7 +56,7 @@ void peace_begin(struct sim *s, struct peace *p)
     for (uint32_t i = 1; i <= s->swarm.nodes; i++) {
         p->core[i] = !s->nodes[i].is_lost;
     }
-    partial = spare > 0 && disks_are_whole(s) && is_formed(s) && faults_coin(s);
+    partial = spare > 0 && peace_disks_are_whole(s) && is_formed(s) && faults_coin(s);
     for (uint32_t i = 0; partial && i < 1 + prng_below(&s->prng, spare); i++) {
         uint32_t id = faults_draw_between(s, 1, s->swarm.nodes);
 

@@ -27,6 +27,9 @@ struct peace {
     char why[256];                /* What is still missing. */
 };
 
+/* No fault of this seed harms what is on a disk. Else a group may need the very disk
+ * that was harmed: then everybody has to be there. */
+bool peace_disks_are_whole(const struct sim *s);
 /* Ends the faults and chooses the core. */
 void peace_begin(struct sim *s, struct peace *p);
 /* Asks for what was not yet written; true when all is well. */
