@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -20,6 +19,7 @@
 
 #include "jepsen/env/cluster_own.h"
 #include "jepsen/env/power.h"
+#include "jepsen/env/preload.h"
 #include "raft/base/arena.h"
 #include "raft/base/err.h"
 
@@ -126,34 +126,6 @@ static uint32_t up_of(const struct cluster *c, const struct keeper_reply *r)
 }
 
 /* ---- open ---- */
-
-/* Our own program's folder, with `name` behind it. False when that is no file. */
-static bool beside_us(const char *name, char *out)
-{
-    ssize_t len = readlink("/proc/self/exe", out, CLUSTER_PATH_BYTES - 1);
-    char *slash;
-
-    if (len <= 0) {
-        return false;
-    }
-    out[len] = '\0';
-    /* Tests lie some folders below: look there too, on the way up. */
-    for (int up = 0; up < 4; up++) {
-        slash = strrchr(out, '/');
-        if (slash == NULL) {
-            return false;
-        }
-        if ((size_t)(slash - out) + strlen(name) + 2 > CLUSTER_PATH_BYTES) {
-            return false;
-        }
-        memcpy(slash + 1, name, strlen(name) + 1);
-        if (access(out, R_OK) == 0) {
-            return true;
-        }
-        *slash = '\0';
-    }
-    return false;
-}
 
 static int open_fail(char *error, int rc, const char *format, const char *what)
 {
@@ -274,8 +246,10 @@ static int keeper_start(struct cluster *c, struct keeper_config *k,
 }
 
 static int options_check(const struct cluster_options *o, struct keeper_config *k,
-                         char *kvd, char *layer, char *error)
+                         char *kvd, char *preload, char *error)
 {
+    char layer[CLUSTER_PATH_BYTES];
+
     if (o->nodes < 1 || o->nodes > CLUSTER_NODES_MAX || o->dir == NULL) {
         snprintf(error, CLUSTER_ERROR_BYTES, "1 to %d nodes, and a folder",
                  CLUSTER_NODES_MAX);
@@ -283,7 +257,7 @@ static int options_check(const struct cluster_options *o, struct keeper_config *
     }
     k->kvd = o->kvd;
     if (o->kvd == NULL) {
-        if (!beside_us("kvd", kvd)) {
+        if (!preload_beside("kvd", kvd, CLUSTER_PATH_BYTES)) {
             return open_fail(error, KV_EINVAL, "%s: not found beside this program (%s)",
                              "kvd");
         }
@@ -293,11 +267,14 @@ static int options_check(const struct cluster_options *o, struct keeper_config *
         return open_fail(error, KV_EINVAL, "%.160s: %s", k->kvd);
     }
     if (!o->bare_disk) {
-        if (!beside_us(LAYER_NAME, layer)) {
+        if (!preload_beside(LAYER_NAME, layer, sizeof layer)) {
             return open_fail(error, KV_EINVAL, "%s: not found beside this program (%s)",
                              LAYER_NAME);
         }
-        k->layer = layer;
+        if (!preload_text(k->kvd, layer, preload, CLUSTER_PATH_BYTES)) {
+            return open_fail(error, KV_EINVAL, "%.160s: %s", k->kvd);
+        }
+        k->preload = preload;
     }
     return 0;
 }
@@ -310,11 +287,11 @@ int cluster_open(const struct cluster_options *o, struct cluster **out_c, char *
                               .pcap = o->pcap,
                               .kvd_args = o->kvd_args};
     char kvd[CLUSTER_PATH_BYTES];
-    char layer[CLUSTER_PATH_BYTES];
+    char preload[CLUSTER_PATH_BYTES];
     struct cluster *c;
     int rc;
 
-    rc = options_check(o, &k, kvd, layer, error);
+    rc = options_check(o, &k, kvd, preload, error);
     if (rc != 0) {
         return rc;
     }

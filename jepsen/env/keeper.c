@@ -111,10 +111,10 @@ static void places_fill(const struct keeper *s, uint32_t node, struct places *p)
 
 static void environment_set(const struct keeper *s, uint32_t node, struct places *p)
 {
-    if (s->k->layer == NULL) {
+    if (s->k->preload == NULL) {
         return;
     }
-    setenv("LD_PRELOAD", s->k->layer, 1);
+    setenv("LD_PRELOAD", s->k->preload, 1);
     setenv("KVLAYER_DIR", p->data, 1);
     snprintf(p->text, sizeof p->text, "%s/n%u/layer", s->k->dir, node);
     setenv("KVLAYER_STATE", p->text, 1);

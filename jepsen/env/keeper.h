@@ -76,7 +76,7 @@ struct keeper_config {
     const char *kvd;
     const char *dir; /* Absolute. */
     const char *pcap;
-    const char *layer; /* The disk layer's library; NULL: none. */
+    const char *preload; /* LD_PRELOAD of the nodes; NULL: no disk layer. */
     const char *const *kvd_args;
 };
 

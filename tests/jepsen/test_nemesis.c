@@ -10,7 +10,7 @@
 enum {
     KEYS_MAX = 4000,
     VALUE_BYTES = 4096,
-    FAULT_MS = 300, /* Between a fault's beginning and its end. */
+    FAULT_MS = 150, /* Between a fault's beginning and its end. */
 };
 
 /* Writes keys one after another, and remembers which were acknowledged. */

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "jepsen/env/power.h"
+#include "jepsen/env/preload.h"
 #include "raft/base/prng.h"
 
 enum {
@@ -45,22 +46,15 @@ static void teardown(struct power_test *t)
     env_dir_remove(t->root);
 }
 
-/* The layer's library lies beside kvd, some folders above. */
-static const char *layer_path(void)
+/* What is loaded before the writer: the layer, which lies beside kvd. */
+static void layer_load(void)
 {
-    static char path[512];
-    ssize_t len = readlink("/proc/self/exe", path, sizeof path - 32);
+    char layer[512], text[600];
 
-    assert_true(len > 0);
-    path[len] = '\0';
-    for (char *slash; (slash = strrchr(path, '/')) != NULL; *slash = '\0') {
-        memcpy(slash, "/libkvlayer.so", 15);
-        if (access(path, R_OK) == 0) {
-            return path;
-        }
+    if (preload_beside("libkvlayer.so", layer, sizeof layer) &&
+        preload_text("/proc/self/exe", layer, text, sizeof text)) {
+        setenv("LD_PRELOAD", text, 1);
     }
-    fail_msg("libkvlayer.so is not built");
-    return NULL;
 }
 
 /* Runs a writer below the layer until it ends or kills itself. */
@@ -71,7 +65,7 @@ static int writer_run(struct power_test *t, const char *script, const char *seed
 
     assert_true(pid >= 0);
     if (pid == 0) {
-        setenv("LD_PRELOAD", layer_path(), 1);
+        layer_load();
         setenv("KVLAYER_DIR", t->data, 1);
         setenv("KVLAYER_STATE", t->state, 1);
         if (chdir(t->data) == 0) {
