@@ -238,8 +238,9 @@ static bool is_idle(const struct search *s)
 }
 
 /* Enters the configuration that the search stands in: state, the words of `done` from
- * the first that is not full to the last that is not empty, and `used`. What may follow
- * an idle operation is less, so that is part of it. */
+ * the first that is not full to the last that is not empty, and `used`. It does not
+ * matter whether the last operation was idle: what may not follow it may follow the
+ * configuration without it, which was entered before and can do all the same. */
 static enum seen_answer seen_enter(struct search *s)
 {
     struct seen *seen = &s->seen;
@@ -255,7 +256,7 @@ static enum seen_answer seen_enter(struct search *s)
     }
     record = seen->pool + seen->pool_count;
     record[0] = (uint64_t)s->base << 32 | s->state;
-    record[1] = (uint64_t)window << 1 | is_idle(s);
+    record[1] = window;
     memcpy(record + 2, s->done + first, window * sizeof *record);
     memcpy(record + 2 + window, s->used, s->used_words * sizeof *record);
     hash = kv_hash64(record, words * sizeof *record);

@@ -162,6 +162,13 @@ static void names_cycles_of_data(void **state)
                        OK("1", "[[:append 2 1]]") OK("2", "[[:r 1 [1]] [:r 2 []]]")
                            OK("3", "[[:r 1 []] [:r 2 [1]]]"),
            "G-nonadjacent");
+    /* Two rw in a row, then a wr. */
+    expect(
+        BEGIN("0", "[[:r 1 nil] [:r 3 nil]]") BEGIN("1", "[[:append 1 1] [:r 2 nil]]")
+            BEGIN("2", "[[:append 2 1] [:append 3 1]]")
+                OK("0", "[[:r 1 []] [:r 3 [1]]]") OK("1", "[[:append 1 1] [:r 2 []]]")
+                    OK("2", "[[:append 2 1] [:append 3 1]]"),
+        "G2-item");
     /* Both build upon the same version. */
     expect(BEGIN("0", "[[:r 1 nil] [:append 1 1]]")
                BEGIN("1", "[[:r 1 nil] [:append 1 2]]")

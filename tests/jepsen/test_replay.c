@@ -103,6 +103,11 @@ static void names_what_is_wrong(void **state)
     const struct pair unknown_twice[] = {{W, 1, 0, HISTORY_INFO, 0, 0, 0},
                                          {R, 0, 0, HISTORY_OK, 1, 5, 5},
                                          {R, 0, 0, HISTORY_OK, 1, 6, 6}};
+    const struct pair cas_twice[] = {{W, 1, 0, HISTORY_OK, 0, 5, 5},
+                                     {C, 1, 2, HISTORY_INFO, 0, 0, 0},
+                                     {R, 0, 0, HISTORY_OK, 2, 6, 6},
+                                     {W, 1, 0, HISTORY_OK, 0, 7, 7},
+                                     {R, 0, 0, HISTORY_OK, 2, 8, 8}};
     const struct pair failed[] = {{W, 1, 0, HISTORY_FAIL, 0, 0, 0},
                                   {R, 0, 0, HISTORY_OK, 1, 5, 5}};
     const struct pair blind[] = {{W, 1, 0, HISTORY_OK, 0, 5, 5},
@@ -121,6 +126,7 @@ static void names_what_is_wrong(void **state)
     expect(value, 2, "wrong-value");
     expect(twice, 2, "phantom-write");
     expect(unknown_twice, 3, "phantom-write");
+    expect(cas_twice, 5, "phantom-write");
     expect(failed, 2, "phantom-write");
     expect(blind, 2, "cas-mismatch");
     expect(refused, 2, "false-mismatch");

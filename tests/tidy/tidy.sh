@@ -15,7 +15,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 bin=$(cd "${BIN:-build}" 2> /dev/null && pwd)
 cd "${TIDY_ROOT:-.}" || exit 1
 
-folders="raft raft/base rpc storage server client jepsen"
+folders="raft raft/base rpc storage server client jepsen jepsen/checker jepsen/format"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -213,6 +213,7 @@ check_mirror() { # each source has a test of its name or a line in tests/README.
   while read -r f; do
     case $f in
       raft/base/*.c) folder=base ;;
+      jepsen/checker/*.c | jepsen/format/*.c) folder=jepsen ;;
       raft/*.c | rpc/*.c | storage/*.c | server/*.c | client/*.c) folder=${f%%/*} ;;
       *) continue ;;
     esac
