@@ -443,7 +443,11 @@ void router_hint(struct node *n, group_id group, uint32_t leader, raft_term term
         (term == r->hint_terms[group] && leader == 0)) {
         return;
     }
-    r->hint_terms[group] = term;
+    if (leader != 0) {
+        /* Only a leader's term is sure to stay: a candidate that dies forgets its own,
+         * and may come back to lead an older one. */
+        r->hint_terms[group] = term;
+    }
     if (n->leader_hints[group] != leader) {
         n->leader_hints[group] = leader;
         if (leader != 0) {

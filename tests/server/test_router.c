@@ -276,6 +276,25 @@ static void a_request_waits_for_a_new_leader(void **state)
     net_free(net);
 }
 
+/* A candidate said its term and died before its disk had it. */
+static void a_leader_is_believed_after_a_term_that_was_lost(void **state)
+{
+    struct filter f;
+    struct net *net = ready(3, &f);
+    struct node *n = net->nodes[1].node;
+    struct raft_status status;
+
+    (void)state;
+    group_raft_status(node_group(n, 1), &status);
+    router_hint(n, 1, 0, status.term + 2);
+    assert_int_equal(n->leader_hints[1], 0);
+    router_hint(n, 1, 2, status.term + 1);
+    assert_int_equal(n->leader_hints[1], 2);
+    router_hint(n, 1, 3, status.term); /* But not an older leader. */
+    assert_int_equal(n->leader_hints[1], 2);
+    net_free(net);
+}
+
 static void a_wrong_hint_costs_one_more_way(void **state)
 {
     struct filter f;
@@ -440,6 +459,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_read_leaves_a_leader_that_does_not_answer),
         cmocka_unit_test(who_wants_no_forwarding_is_told_where_to_go),
         cmocka_unit_test(a_request_waits_for_a_new_leader),
+        cmocka_unit_test(a_leader_is_believed_after_a_term_that_was_lost),
         cmocka_unit_test(a_wrong_hint_costs_one_more_way),
         cmocka_unit_test(an_answer_to_a_dead_process_is_not_taken_by_the_next),
         cmocka_unit_test(an_answer_nobody_waits_for_is_dropped),

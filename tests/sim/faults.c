@@ -83,6 +83,7 @@ void faults_heal(struct sim *s)
         n->paused_until_us = 0;
         n->doom_in = 0;
         n->doom_job = 0;
+        n->memory_in = 0;
         faults_disk_heal(s, i);
         if (!world_is_up(s, i)) {
             world_start_node(s, i);
@@ -107,4 +108,25 @@ void faults_clock_step(struct sim *s, uint32_t node)
 
     s->nodes[node].wall_off_ms += faults_coin(s) ? by_ms : -by_ms;
     s->counts.clock_steps++;
+}
+
+/* ---- memory ---- */
+
+void faults_memory(struct sim *s, uint32_t node)
+{
+    struct sim_node *n = &s->nodes[node];
+    struct store *store = store_of(n);
+    struct log_state log;
+
+    if (n->node == NULL || n->is_lost) {
+        return;
+    }
+    for (group_id i = 0; i <= s->swarm.groups; i++) {
+        (void)store->ops->log_load(store, i,
+                                   &log); /* Room for it: the store is ours. */
+    }
+    n->memory_in = faults_draw_between(s, 1, 60);
+    n->has_memory_fault = true;
+    s->counts.memory_faults++;
+    sim_note(s, node, "memory will run out");
 }

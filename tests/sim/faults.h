@@ -37,7 +37,8 @@ struct sim_swarm;
     X(write_error_every_ms, faults_write_error) \
     X(misread_every_ms, faults_misread)         \
     X(full_every_ms, faults_full)               \
-    X(slow_every_ms, faults_slow)
+    X(slow_every_ms, faults_slow)               \
+    X(memory_every_ms, faults_memory)
 
 /* Bounds of the nodes, set so low that the branches behind them are common; 0: as kvd
  * has them. Their ranges are in limits.c. */
@@ -158,6 +159,9 @@ struct sim_strengths {
     X(store_faults_met)        \
     X(full)                    \
     X(full_to_the_brim)        \
+    X(memory_faults)           \
+    X(halts_memory)            \
+    X(starts_memory)           \
     X(slow_one)                \
     X(slow_all)
 
@@ -220,11 +224,13 @@ void faults_slow(struct sim *s, uint32_t node);
 void faults_disk_heal(struct sim *s, uint32_t node);
 /* A fault explains that this node halted, or did not start. */
 bool faults_excuse_halt(struct sim *s, uint32_t node, int code);
-bool faults_excuse_group(struct sim *s, uint32_t group); /* That a replica stopped. */
+/* That a replica stopped. */
+bool faults_excuse_group(struct sim *s, uint32_t node, uint32_t group);
 bool faults_excuse_start(struct sim *s, uint32_t node, int code);
 
 /* ---- faults.c: clocks ---- */
 void faults_pause(struct sim *s, uint32_t node);
 void faults_clock_step(struct sim *s, uint32_t node);
+void faults_memory(struct sim *s, uint32_t node);
 
 #endif

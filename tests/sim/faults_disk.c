@@ -233,6 +233,7 @@ void faults_misread(struct sim *s, uint32_t node)
         return;
     }
     mem_store_misread(s->nodes[node].disk, faults_draw_between(s, 1, 30));
+    s->nodes[node].has_misread = true;
     s->counts.misreads++;
     sim_note(s, node, "a read will fail");
 }
@@ -305,6 +306,10 @@ bool faults_excuse_halt(struct sim *s, uint32_t node, int code)
         s->counts.refused_directory++;
         return true;
     }
+    if (n->has_memory_fault && code == KV_ENOMEM) {
+        s->counts.halts_memory++;
+        return true;
+    }
     if (n->has_io_error && code == KV_EIO) {
         s->counts.halts_io_error++;
         return true;
@@ -312,8 +317,23 @@ bool faults_excuse_halt(struct sim *s, uint32_t node, int code)
     return false;
 }
 
-bool faults_excuse_group(struct sim *s, uint32_t group)
+/* The others were removed after it was harmed: it is alone now. */
+static bool is_left_alone(const struct sim *s, uint32_t node, group_id group)
 {
+    const struct node *n = s->nodes[node].node;
+    const struct group *g = n == NULL ? NULL : node_group(n, group);
+
+    return g != NULL && s->nodes[node].disk != NULL &&
+           group_config(g)->voters_count == 1 &&
+           (s->nodes[node].has_misread ||
+            !mem_store_is_whole(s->nodes[node].disk, group));
+}
+
+bool faults_excuse_group(struct sim *s, uint32_t node, uint32_t group)
+{
+    if (group < SIM_GROUPS_MAX && is_left_alone(s, node, group)) {
+        s->is_ruined[group] = true;
+    }
     if (group < SIM_GROUPS_MAX && s->is_ruined[group]) {
         s->counts.ruined_halted++;
         return true;
@@ -323,6 +343,11 @@ bool faults_excuse_group(struct sim *s, uint32_t group)
 
 bool faults_excuse_start(struct sim *s, uint32_t node, int code)
 {
+    if (s->nodes[node].has_memory_fault && code == KV_ENOMEM) {
+        s->counts.starts_memory++;
+        faults_node_died(s, node); /* It is started again. */
+        return true;
+    }
     if (s->nodes[node].is_lost && code == KV_EDAMAGED) {
         s->counts.refused_hard++;
         return true;

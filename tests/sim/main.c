@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "tests/sim/jobs.h"
+#include "tests/sim/memory_arena.h"
 #include "tests/sim/shrink.h"
 
 enum {

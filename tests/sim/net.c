@@ -89,7 +89,9 @@ static void net_connect(struct sim *s, struct sim_event *ev)
     accepted = link_new(s, to, from, ev->id);
     link_at(s, ev->id)->other = accepted;
     s->counts.reconnects++;
+    memory_enter(&s->nodes[to].memory_in);
     node_link_open(s->nodes[to].node, accepted, false);
+    memory_leave();
     world_turn_end(s, to);
     heap_push(s, (struct sim_event){.at_us = s->now_us + net_delay_us(s),
                                     .kind = EV_LINK_OPEN,
@@ -233,6 +235,7 @@ void net_event(struct sim *s, struct sim_event *ev)
     if (!l->open || s->nodes[ev->node].life != ev->life || !world_is_up(s, ev->node)) {
         return;
     }
+    memory_enter(&s->nodes[ev->node].memory_in);
     switch (ev->kind) {
     case EV_LINK_OPEN:
         node_link_open(s->nodes[ev->node].node, ev->id, true);
@@ -247,5 +250,6 @@ void net_event(struct sim *s, struct sim_event *ev)
     default:
         KV_UNREACHABLE();
     }
+    memory_leave();
     world_turn_end(s, ev->node);
 }

@@ -70,23 +70,28 @@ void peace_begin(struct sim *s, struct peace *p)
 /* ---- which groups must live ---- */
 
 /* It waits for a snapshot of a leader: while a quorum does, nobody can lead. */
-static bool is_state_lost(const struct sim *s, uint32_t node, uint32_t group)
+static bool is_harmed(const struct sim *s, uint32_t node, uint32_t group)
 {
     const struct node *n = s->nodes[node].node;
     struct group *g = n == NULL ? NULL : node_group(n, group);
-    struct group_stats stats = {.state_lost = false};
+    struct group_stats stats;
+    struct raft_status status;
 
-    if (g != NULL) {
-        group_stats_get(g, &stats);
+    if (g == NULL) {
+        return false;
     }
-    return stats.state_lost;
+    group_stats_get(g, &stats);
+    group_raft_status(g, &status);
+    /* An impaired one does not vote: its entry must come first, and the others may have
+     * compacted it. One with a lost state votes, and does not lead. */
+    return stats.state_lost || status.impaired;
 }
 
 static bool can_vote(const struct sim *s, const struct peace *p, uint32_t node,
                      uint32_t group)
 {
     return node <= SIM_NODES_MAX && p->core[node] && s->nodes[node].node != NULL &&
-           s->nodes[node].node->map_known && !is_state_lost(s, node, group);
+           s->nodes[node].node->map_known && !is_harmed(s, node, group);
 }
 
 static uint32_t voters_in(const struct sim *s, const struct peace *p, uint32_t group,
@@ -141,7 +146,7 @@ static bool nodes_run(const struct sim *s, struct peace *p)
     for (uint32_t i = 1; i <= s->swarm.nodes; i++) {
         const struct node *n = s->nodes[i].node;
 
-        bool excused = is_state_lost(s, i, 0) && !must_live(s, p, 0);
+        bool excused = is_harmed(s, i, 0) && !must_live(s, p, 0);
 
         if (p->core[i] && !excused &&
             (n == NULL || n->phase != NODE_RUNNING || !n->map_known)) {

@@ -55,7 +55,9 @@ static void dispatch(struct sim *s, struct sim_event *ev)
             return; /* An earlier deadline took its place. */
         }
         n->tick_at_us = 0;
+        memory_enter(&n->memory_in);
         node_tick(n->node);
+        memory_leave();
         break;
     case EV_DISK:
         world_disk_event(s, ev->node, (enum disk_lane)ev->arg);
@@ -66,7 +68,9 @@ static void dispatch(struct sim *s, struct sim_event *ev)
         }
         break;
     case EV_CONN_DATA:
+        memory_enter(&n->memory_in);
         node_conn_data(n->node, ev->id, ev->data, ev->len);
+        memory_leave();
         break;
     case EV_CONN_CLOSED:
         node_conn_closed(n->node, ev->id);

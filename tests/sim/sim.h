@@ -28,6 +28,7 @@
 #include "tests/sim/faults.h"
 #include "tests/sim/judge.h"
 #include "tests/sim/linear.h"
+#include "tests/sim/memory.h"
 #include "tests/sim/trace.h"
 
 enum {
@@ -118,10 +119,13 @@ struct sim_node {
     uint64_t clock_base_us; /* What its clock showed when the world began. */
     /* What is wrong with its disk (faults_disk.c). */
     bool is_lost;      /* Its directory or a vote of it: it must not take part again. */
+    bool has_misread;  /* A read of this life will fail, or did. */
     bool has_io_error; /* A write of this life will fail, or did. */
     uint64_t disk_slow_until_us;
-    int64_t wall_off_ms; /* What steps of the wall clock add up to. */
-    uint64_t tick_at_us; /* When the next tick event fires; 0 none. */
+    uint32_t memory_in;    /* Allocations until one fails (memory.h). */
+    bool has_memory_fault; /* One will fail in this life, or did. */
+    int64_t wall_off_ms;   /* What steps of the wall clock add up to. */
+    uint64_t tick_at_us;   /* When the next tick event fires; 0 none. */
     struct disk_job *running[DISK_LANES_COUNT];
     struct disk_job *queue_head[DISK_LANES_COUNT], *queue_tail[DISK_LANES_COUNT];
 };

@@ -60,6 +60,7 @@ static void draw_nodes(struct sim *s, struct sim_strengths *f)
     f->rate_ppm = strength(s, 0, 50000);
     f->step_every_ms = seldom(s, 3, 200, 5000);
     f->step_ms = draw(s, 1, 5000);
+    f->memory_every_ms = seldom(s, 6, 500, 8000);
 }
 
 static void draw_disks(struct sim *s, struct sim_strengths *f)

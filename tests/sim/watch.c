@@ -210,6 +210,7 @@ void watch_stepped(struct env *e, const struct env_step *step)
     const struct judge_last *p = &unseen;
     const struct state_meta *state;
     struct judge_view v;
+    MEMORY_OURS();
 
     if (n->dying || n->node == NULL) {
         return; /* Nothing that it does is seen. */

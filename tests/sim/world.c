@@ -86,6 +86,7 @@ static void disk_start(struct sim_node *n, enum disk_lane lane)
 
 static void env_disk_submit(struct env *e, struct disk_job *job)
 {
+    MEMORY_OURS();
     struct sim_node *n = of_env(e);
     enum disk_lane lane = disk_job_lane(job->kind);
 
@@ -127,7 +128,9 @@ void world_disk_event(struct sim *s, uint32_t id, enum disk_lane lane)
     s->cover.job[job->kind]++;
     cover_error(s->cover.job_error, job->result);
     n->running[lane] = NULL;
+    memory_enter(&n->memory_in);
     node_disk_done(n->node, job);
+    memory_leave();
     if (n->node != NULL) {
         disk_start(n, lane);
     }
@@ -136,12 +139,14 @@ void world_disk_event(struct sim *s, uint32_t id, enum disk_lane lane)
 
 static uint64_t env_link_dial(struct env *e, const char *host, uint16_t port)
 {
+    MEMORY_OURS();
     (void)host;
     return net_dial(of_env(e)->sim, of_env(e)->id, port);
 }
 
 static int env_link_send(struct env *e, uint64_t link, struct kv_bytes frames)
 {
+    MEMORY_OURS();
     if (is_dying(of_env(e))) {
         return 0;
     }
@@ -162,11 +167,13 @@ static uint64_t env_conn_queued(struct env *e, uint64_t conn)
 
 static void env_link_close(struct env *e, uint64_t link)
 {
+    MEMORY_OURS();
     net_link_close(of_env(e)->sim, of_env(e)->id, link);
 }
 
 static int env_conn_send(struct env *e, uint64_t conn, struct kv_bytes messages)
 {
+    MEMORY_OURS();
     if (is_dying(of_env(e))) {
         return 0;
     }
@@ -176,6 +183,7 @@ static int env_conn_send(struct env *e, uint64_t conn, struct kv_bytes messages)
 
 static void env_conn_close(struct env *e, uint64_t conn, bool now)
 {
+    MEMORY_OURS();
     (void)now;
     client_close_from_node(of_env(e)->sim, of_env(e)->id, conn);
 }
@@ -193,13 +201,14 @@ static void look_for_halt(struct sim_node *n, const char *line)
     unsigned group = 0;
 
     if (strstr(line, " is=halted ") != NULL && sscanf(line, "group=%u", &group) == 1 &&
-        !faults_excuse_group(n->sim, group)) {
+        !faults_excuse_group(n->sim, n->id, group)) {
         sim_fail(n->sim, "node %u: %s", n->id, line);
     }
 }
 
 static void env_log(struct env *e, enum log_level level, const char *line)
 {
+    MEMORY_OURS();
     if (level == LOG_ERROR) {
         look_for_halt(of_env(e), line);
     }
@@ -210,6 +219,7 @@ static void env_log(struct env *e, enum log_level level, const char *line)
 
 static void env_halt(struct env *e, int code, const char *why)
 {
+    MEMORY_OURS();
     struct sim_node *n = of_env(e);
 
     n->halted = true;
@@ -288,7 +298,9 @@ void world_start_node(struct sim *s, uint32_t id)
     world_config(s, id, &c);
     rc = store_start(n, text, sizeof text);
     if (rc == 0) {
+        memory_enter(&n->memory_in);
         rc = node_new(&c, &n->env, store_of(n), &n->node, text, sizeof text);
+        memory_leave();
     }
     if (rc != 0) {
         n->node = NULL;
@@ -338,6 +350,8 @@ void world_crash_node(struct sim *s, uint32_t id)
     n->doom_in = 0;
     n->doom_job = 0;
     n->has_io_error = false;
+    n->has_misread = false;
+    n->has_memory_fault = n->memory_in > 0;
     n->life++;
     s->counts.crashes++;
     watch_crash(s, id);
@@ -364,7 +378,9 @@ void world_turn_end(struct sim *s, uint32_t id)
         return;
     }
     if (!n->halted) {
+        memory_enter(&n->memory_in);
         node_turn_end(n->node);
+        memory_leave();
     }
     s->counts.turns++;
     if (n->dying) {
