@@ -360,6 +360,88 @@ static void closes_a_slow_reader_at_the_hard_bound(void **state)
     buf_close(&b);
 }
 
+/* Gets of one large key, in one send. */
+static void ask_for_big(struct net *net, struct net_client *c, uint32_t count)
+{
+    struct rpc_request q;
+    struct buf b;
+
+    buf_init(&b, 1 << 20);
+    rpc_request_init(&q, RPC_KV_GET, 0);
+    q.key = kv_bytes_str("big");
+    for (uint32_t i = 0; i < count; i++) {
+        q.msgid = i;
+        rpc_request_encode(&b, &q);
+    }
+    net_send(net, c, b.data, b.len);
+    buf_close(&b);
+}
+
+static void big_put(struct net *net, struct net_client *c)
+{
+    struct buf b;
+
+    buf_init(&b, 2 << 20);
+    put_encode(&b, 9, "big", 900 * 1000);
+    net_send(net, c, b.data, b.len);
+    net_run_ms(net, 20);
+    assert_int_equal(answers(c, 0), 1);
+    buf_close(&b);
+}
+
+struct served {
+    size_t most;    /* In one turn. */
+    uint32_t turns; /* In which something was served. */
+};
+
+static bool watch_served(struct net *net, void *ctx)
+{
+    struct served *seen = ctx;
+    size_t bytes = net->nodes[1].node->served_bytes;
+
+    seen->most = KV_MAX(seen->most, bytes);
+    seen->turns += bytes > 0 ? 1 : 0;
+    return false;
+}
+
+/* Large values for a reader in a hurry must not keep the node from its heartbeats. */
+static void a_turn_gives_readers_so_much_and_no_more(void **state)
+{
+    struct net *net = *state;
+    struct net_client *c = net_connect(net, 1);
+    struct served seen = {0};
+
+    big_put(net, c);
+    ask_for_big(net, c, 20);
+    (void)net_run_until(net, watch_served, &seen, 50);
+
+    assert_in_range(seen.most, 4 << 20, (4 << 20) + 900 * 1000);
+    assert_true(seen.turns >= 4);
+    assert_int_equal(answers(c, 0), 20); /* All of them, in the end. */
+}
+
+/* Who has much unread is told BUSY in place of more, and is not cut off. */
+static void tells_a_slow_reader_busy(void **state)
+{
+    struct net *net = *state;
+    struct net_client *c;
+
+    net_kill(net, 1);
+    net->nodes[1].config.memory_bytes_max = (size_t)512 * 1024 * 1024;
+    assert_int_equal(net_start(net, 1), 0);
+    assert_true(net_run_until(net, net_is_ready, NULL, 5000));
+    c = net_connect(net, 1);
+    big_put(net, c);
+    net_stall(c, true);
+    ask_for_big(net, c, 45);
+    net_run_ms(net, 50);
+
+    assert_true(c->open);
+    assert_in_range(c->queued, 30 * 1000 * 1000, 32 << 20); /* 40 MB were asked for. */
+    assert_int_equal(stats(net).closed_slow, 0);
+    assert_int_equal(request_pool_count(net->nodes[1].node->requests), 0);
+}
+
 int main(int argc, char **argv)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -375,6 +457,8 @@ int main(int argc, char **argv)
         T(refuses_connections_above_the_limit),
         T(says_busy_when_input_memory_is_used_up),
         T(stops_reading_from_who_does_not_read),
+        T(a_turn_gives_readers_so_much_and_no_more),
+        T(tells_a_slow_reader_busy),
         T(closes_a_slow_reader_at_the_hard_bound),
     };
 #undef T
