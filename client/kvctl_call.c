@@ -174,39 +174,45 @@ static int status_of(const struct kv_result *result)
     }
 }
 
+/* The command that shows more, for an error; with the key where `*out_key` is set. */
+static const char *next_of(const struct kv_result *result, int status, bool *out_key)
+{
+    bool is_write = result->op == KV_OP_PUT || result->op == KV_OP_DEL ||
+                    result->op == KV_OP_CAS || result->op == KV_OP_INCR;
+    bool is_mistake = result->error == KV_ERR_BAD_REQUEST ||
+                      result->error == KV_ERR_OVERFLOW ||
+                      result->error == KV_ERR_TOO_LARGE;
+
+    *out_key = false;
+    if (status == CTL_UNKNOWN && !is_write) {
+        return "";
+    }
+    if (status == CTL_UNKNOWN ||
+        (status == CTL_REFUSED && is_mistake && result->op == KV_OP_INCR)) {
+        *out_key = true; /* What is there decides what to do. */
+        return ". Try: kvctl get ";
+    }
+    if (status == CTL_REFUSED && !is_mistake) {
+        return ". Try: kvctl status";
+    }
+    return status == CTL_REFUSED || status == CTL_USAGE ? ". See: kvctl help" : "";
+}
+
 int ctl_result_fail(struct ctl *ctl, const struct kv_result *result)
 {
     int status = status_of(result);
-    const char *next = "";
+    bool with_key = false;
+    const char *next;
 
-    switch (status) {
-    case CTL_CONNECT:
+    if (status == CTL_CONNECT) {
         return ctl_fail(status,
                         "cannot reach any endpoint: %s. Is the cluster up? Try: "
                         "make up",
                         ctl->failures[0] != '\0' ? ctl->failures : ctl->endpoints);
-    case CTL_UNKNOWN:
-        next = result->op == KV_OP_PUT || result->op == KV_OP_DEL ||
-                       result->op == KV_OP_CAS || result->op == KV_OP_INCR
-                   ? ". Try: kvctl get"
-                   : "";
-        break;
-    case CTL_REFUSED:
-        next = result->error == KV_ERR_BAD_REQUEST ||
-                       result->error == KV_ERR_OVERFLOW ||
-                       result->error == KV_ERR_TOO_LARGE
-                   ? ""
-                   : ". Try: kvctl status";
-        break;
-    case CTL_USAGE:
-        next = ". See: kvctl help";
-        break;
-    default:
-        break;
     }
-    return ctl_fail(status, "%s%s%s%s", result->text, next,
-                    next[0] != '\0' && status == CTL_UNKNOWN ? " " : "",
-                    status == CTL_UNKNOWN && next[0] != '\0' ? ctl->words[0] : "");
+    next = next_of(result, status, &with_key);
+    return ctl_fail(status, "%s%s%s", result->text, next,
+                    with_key ? ctl->words[0] : "");
 }
 
 uint32_t ctl_left_ms(const struct ctl *ctl)

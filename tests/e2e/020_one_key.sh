@@ -1,7 +1,7 @@
 #!/bin/bash
 # tests/e2e/020_one_key.sh - three nodes; a key written through one is read through all.
 . "$(dirname "$0")/lib.sh"
-plan 28
+plan 29
 
 ok "three nodes start and every group gets a leader" up 3
 ok "a key is written" ctl put greeting hello
@@ -20,6 +20,9 @@ exits "a deleted key is gone" 1 ctl get greeting
 ok "incr begins an absent key at 0" ctl incr counter 5
 ok "incr adds" ctl incr counter 2
 is "the sum is there" 7 ctl get counter
+ctl put word hello
+no_number() { ! ctl incr word 2> "$work/no_number" && grep 'Try: kvctl get word$' "$work/no_number"; }
+ok "what is no number names the command that shows it" no_number
 head -c 300000 /dev/urandom | base64 -w 0 > "$work/big"
 from_stdin() { ctl put big - < "$work/big"; }
 ok "a value of 400 kB comes from stdin" from_stdin
