@@ -65,9 +65,10 @@ void options_apply(const struct sim_options *o, struct sim_swarm *w)
     }
 }
 
-/* "crash,loss" or "all". */
-static bool without(const char *list, struct sim_options *o)
+/* "crash,loss" or "all": their bits. False: one is not known. */
+static bool faults_named(const char *list, uint64_t *out)
 {
+    *out = 0;
     while (*list != '\0') {
         size_t len = strcspn(list, ",");
         bool known = false;
@@ -77,7 +78,7 @@ static bool without(const char *list, struct sim_options *o)
 
             if ((name_length(field) == len && memcmp(field, list, len) == 0) ||
                 (len == 3 && memcmp(list, "all", 3) == 0)) {
-                o->without |= (uint64_t)1 << i;
+                *out |= (uint64_t)1 << i;
                 known = true;
             }
         }
@@ -184,6 +185,7 @@ static void usage(FILE *out)
           "  --keep              leave their folders behind\n"
           "Instead of drawing it from the seed:\n"
           "  --nodes --groups --replicas --clients --keys --ops (per second)  N\n"
+          "  --only A,B          no other faults than these\n"
           "  --without A,B       faults that are off; all, or of:",
           out);
     for (uint32_t i = 0; i < KV_ARRAY_COUNT(strengths); i++) {
@@ -206,6 +208,7 @@ enum option_code {
     OPT_KEYS,
     OPT_OPS,
     OPT_WITHOUT,
+    OPT_ONLY,
     OPT_SKIP,
     OPT_TRACE,
     OPT_HEARTBEATS,
@@ -221,7 +224,9 @@ enum option_code {
 
 static bool option(int code, const char *arg, struct sim_command *c)
 {
+    const uint64_t all = UINT64_MAX >> (64 - KV_ARRAY_COUNT(strengths));
     struct sim_swarm *f = &c->run.fixed;
+    uint64_t named;
 
     switch ((enum option_code)code) {
     case OPT_SEED:
@@ -241,7 +246,12 @@ static bool option(int code, const char *arg, struct sim_command *c)
     case OPT_OPS:
         return whole(arg, 1, 100000, &f->ops_per_s);
     case OPT_WITHOUT:
-        return without(arg, &c->run);
+    case OPT_ONLY:
+        if (!faults_named(arg, &named)) {
+            return false;
+        }
+        c->run.without |= code == OPT_ONLY ? ~named & all : named;
+        return true;
     case OPT_SKIP:
         return skips(arg, &c->run);
     case OPT_TRACE:
@@ -284,6 +294,7 @@ int options_parse(int argc, char **argv, struct sim_command *out)
         {"keys", required_argument, NULL, OPT_KEYS},
         {"ops", required_argument, NULL, OPT_OPS},
         {"without", required_argument, NULL, OPT_WITHOUT},
+        {"only", required_argument, NULL, OPT_ONLY},
         {"skip", required_argument, NULL, OPT_SKIP},
         {"trace", no_argument, NULL, OPT_TRACE},
         {"heartbeats", no_argument, NULL, OPT_HEARTBEATS},
@@ -335,23 +346,42 @@ static void print_fixed(const char *name, uint32_t value, FILE *out)
     }
 }
 
-static void print_without(const struct sim_options *o, FILE *out)
+static void print_names(uint64_t bits, FILE *out)
 {
-    const char *separator = " --without ";
+    const char *separator = "";
 
     for (uint32_t i = 0; i < KV_ARRAY_COUNT(strengths); i++) {
         size_t len = name_length(strengths[i].field);
         bool said = false;
 
         for (uint32_t k = 0; k < i && !said; k++) {
-            said = (o->without >> k & 1) != 0 &&
-                   name_length(strengths[k].field) == len &&
+            said = (bits >> k & 1) != 0 && name_length(strengths[k].field) == len &&
                    memcmp(strengths[k].field, strengths[i].field, len) == 0;
         }
-        if ((o->without >> i & 1) != 0 && !said) {
+        if ((bits >> i & 1) != 0 && !said) {
             fprintf(out, "%s%.*s", separator, (int)len, strengths[i].field);
             separator = ",";
         }
+    }
+}
+
+/* What is off, or what is left, whichever is less to read. */
+static void print_without(const struct sim_options *o, FILE *out)
+{
+    uint64_t all = UINT64_MAX >> (64 - KV_ARRAY_COUNT(strengths));
+
+    if (o->without == 0) {
+        return;
+    }
+    if (o->without == all) {
+        fputs(" --without all", out);
+    } else if ((uint32_t)__builtin_popcountll(o->without) * 2 >
+               KV_ARRAY_COUNT(strengths)) {
+        fputs(" --only ", out);
+        print_names(all & ~o->without, out);
+    } else {
+        fputs(" --without ", out);
+        print_names(o->without, out);
     }
 }
 

@@ -63,7 +63,7 @@ static bool fewer_kinds(struct shrink *k)
     for (uint32_t i = 0; options_fault_name(i) != NULL; i++) {
         struct sim_options o = k->best;
 
-        if ((o.without >> i & 1) == 0) {
+        if (options_fault_is_on(&k->result.swarm, i)) {
             o.without |= (uint64_t)1 << i;
             done = try_one(k, &o) || done;
         }
