@@ -45,7 +45,7 @@ CLUSTER_DIR ?= cluster
 FUZZ_SECONDS ?= 10
 SIM_LMDB_SEEDS ?= 40
 HOURS ?= 1
-SIM_SEEDS ?= 40
+SIM_SEEDS ?= 300
 SIM_FIRST ?= 1
 MUTANT_RUNS ?= 5
 MUTANT_SEEDS ?= 1000
@@ -336,7 +336,7 @@ rewrite: $(SCENARIO_BIN) ## rewrite the expected output in scenario files; expla
 
 sim: $(O)/kvsim ## run the simulator over SIM_SEEDS seeds, and SIM_LMDB_SEEDS with real stores
 	@KVSIM=$(O)/kvsim SIM_FIRST=$(SIM_FIRST) SIM_SEEDS=$(SIM_SEEDS) $(RUNG) -n $(call in_mode,sim) -t 1200 \
-	  scripts/sim.sh $(if $(filter release debug,$(MODE)),'env SIM_ARGS=--store=lmdb SIM_SEEDS=$(SIM_LMDB_SEEDS) scripts/sim.sh')
+	  scripts/sim.sh $(if $(filter release debug,$(MODE)),'env SIM_ARGS=--store=lmdb SIM_TIME=20s SIM_SEEDS=$(SIM_LMDB_SEEDS) scripts/sim.sh')
 
 SUB = $(MAKE) BUILD='$(BUILD)' V='$(V)' T='$(T)' C='$(C)' SIM_SEEDS='$(SIM_SEEDS)'
 SANITIZED = unit $(if $(wildcard tests/scenarios/test_*.c tests/*/test_scenario*.c),scenario) \

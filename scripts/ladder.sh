@@ -82,7 +82,7 @@ case ${1:-} in
     rung selftest 120 selftest
     has 'tests/*/test_*.c' && rung unit 600 unit
     { has 'tests/scenarios/test_*.c' || has 'tests/*/test_scenario*.c'; } && rung scenario 300 scenario
-    has 'tests/sim/main.c' && rung sim 300 sim SIM_SEEDS="${SIM_SEEDS:-40}"
+    has 'tests/sim/main.c' && rung sim 300 sim SIM_SEEDS="${SIM_SEEDS:-1000}"
     has 'tests/fuzz/fuzz_*.c' && rung fuzz 400 fuzz FUZZ_SECONDS="${FUZZ_SECONDS:-10}"
     [ -f server/main.c ] && rung e2e 600 e2e
     ;;
@@ -98,7 +98,7 @@ case ${1:-} in
     [ -f tests/sim/mutants.tsv ] && rung mutants 900 mutants-quick
     [ -f jepsen/main.c ] && rung jepsen 420 jepsen
     has 'tests/fuzz/fuzz_*.c' && rung fuzz-long 1200 fuzz FUZZ_SECONDS=60
-    has 'tests/sim/main.c' && rung sim-long 900 sim SIM_FIRST=1000 SIM_SEEDS="${SIM_LONG_SEEDS:-3000}" SIM_LMDB_SEEDS=600
+    has 'tests/sim/main.c' && rung sim-long 900 sim MODE=release SIM_FIRST=10001 SIM_SEEDS="${SIM_LONG_SEEDS:-2000}" SIM_TIME=60s SIM_BLOCK=1000 SIM_LMDB_SEEDS=600
     ;;
   *)
     echo "usage: ladder.sh check|test|longer" >&2

@@ -66,6 +66,7 @@ static void print_speed(const struct jobs_total *t, double real_s)
 {
     double sim_s = (double)t->sim_us / 1e6, cpu_s = cpu_seconds();
 
+    fflush(stdout);
     fprintf(stderr,
             "%.0f simulated seconds in %.1f s: %.0f times real time; %.1f s of "
             "processor: %.0f times on one core\n",
