@@ -65,17 +65,6 @@ static void judge_stats(struct run *r)
     }
 }
 
-/* Was a fault of this kind seen by its probe? */
-static bool kind_is_proven(const struct run *r, const char *kind)
-{
-    for (uint32_t i = 0; i < r->faults_count; i++) {
-        if (r->faults[i].effective && strcmp(r->faults[i].kind, kind) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void judge_nemesis(struct run *r)
 {
     struct verdict *v = run_verdict(r, "nemesis");
@@ -92,13 +81,6 @@ static void judge_nemesis(struct run *r)
     if (!draws && s->kinds_unproven > 0) { /* A swarm may not have drawn them. */
         verdict_doubt(v, "%u of %u kinds of faults never had an effect",
                       s->kinds_unproven, s->kinds);
-    }
-    for (uint32_t i = 0; i < r->faults_count; i++) {
-        const struct run_fault *f = &r->faults[i];
-
-        if (!kind_is_proven(r, f->kind)) {
-            verdict_doubt(v, "%s never had an effect: %s", f->kind, f->why);
-        }
     }
 }
 

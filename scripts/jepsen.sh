@@ -78,7 +78,8 @@ run() {
 # cells MATRIX PATTERN OPTION...
 cells() {
   local list n=0 failed=0 name workload nemesis nodes rc
-  list=$("$1" | grep -E -- "$2") || { echo "jepsen: no cell matches $2" >&2; exit 2; }
+  list=$("$1" | awk -v pattern="$2" '$1 ~ pattern')
+  [ -n "$list" ] || { echo "jepsen: no cell matches $2" >&2; exit 2; }
   shift 2
   echo "1..$(wc -l <<< "$list")"
   while read -r name workload nemesis nodes; do
@@ -124,7 +125,7 @@ table() {
 import glob, json, os, sys
 
 newest = {}
-for path in sorted(glob.glob(os.path.join(sys.argv[1], "*", "*", "run.json"))):
+for path in sorted(glob.glob(os.path.join(sys.argv[1], "*", "[0-9]*", "run.json"))):
     with open(path) as f:
         run = json.load(f)
     newest[run["name"]] = run
@@ -149,7 +150,7 @@ recovery() {
 import collections, glob, json, math, os, sys
 
 times, short = collections.defaultdict(list), collections.Counter()
-for path in sorted(glob.glob(os.path.join(sys.argv[1], "*", "*", "run.json"))):
+for path in sorted(glob.glob(os.path.join(sys.argv[1], "*", "[0-9]*", "run.json"))):
     with open(path) as f:
         run = json.load(f)
     for fault in run["faults"]:

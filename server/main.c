@@ -172,6 +172,9 @@ static int kvd_store_open(struct kvd *k)
     int rc = store_open(&o, &k->store, error, sizeof error);
 
     if (rc == 0) {
+#ifdef KV_MUTANTS
+        k->store->bug = k->config.node.bug;
+#endif
         return 0;
     }
     snprintf(line, sizeof line, "--data-dir %s: %s%s", k->config.data_dir, error,
@@ -352,6 +355,32 @@ static bool streams_hold(void)
     return fd >= 0 && close(fd) == 0;
 }
 
+/* ---- planted bugs, in MODE=mutants ---- */
+
+#ifdef KV_MUTANTS
+/* Switches on the bug that the environment variable KVD_BUG names ("B04"; see
+ * raft/base/bug.h), so that a harness can show that it finds it. -1, or an exit
+ * status. */
+static int bug_begin(struct config *c)
+{
+#define BUG_NAME(name, what, seen) #name,
+    static const char *const names[] = {"", KV_BUG_MAP(BUG_NAME)};
+#undef BUG_NAME
+    const char *wanted = getenv("KVD_BUG");
+
+    for (uint32_t i = 0; i < KV_ARRAY_COUNT(names); i++) {
+        if (strcmp(wanted == NULL ? "" : wanted, names[i]) == 0) {
+            c->node.bug = i;
+            return -1;
+        }
+    }
+    complain("KVD_BUG names no bug of raft/base/bug.h");
+    return EXIT_USAGE;
+}
+#else
+#define bug_begin(c) (-1)
+#endif
+
 int main(int argc, char **argv)
 {
     char error[CONFIG_ERROR_BYTES];
@@ -377,7 +406,8 @@ int main(int argc, char **argv)
         puts("kvd " KV_VERSION_STRING);
         status = 0;
     } else {
-        status = kvd_main(k);
+        status = bug_begin(&k->config);
+        status = status >= 0 ? status : kvd_main(k);
     }
     kv_mem_free(k);
     return status;
