@@ -54,9 +54,8 @@ static off_t log_size(struct nemesis *n, uint32_t node)
     return stat(info.log_path, &st) == 0 ? st.st_size : 0;
 }
 
-/* Does a log say one of two words behind `from`? */
-static bool log_says(struct nemesis *n, uint32_t node, off_t from,
-                     const char *const *words, size_t count)
+/* Does the node's log say a text behind `from`? */
+static bool log_says(struct nemesis *n, uint32_t node, off_t from, const char *what)
 {
     char text[LOG_BYTES + 1];
     struct cluster_node_info info;
@@ -70,12 +69,7 @@ static bool log_says(struct nemesis *n, uint32_t node, off_t from,
         (void)close(fd);
     }
     text[len > 0 ? len : 0] = '\0';
-    for (size_t i = 0; i < count; i++) {
-        if (strcasestr(text, words[i]) != NULL) {
-            return true;
-        }
-    }
-    return false;
+    return strstr(text, what) != NULL;
 }
 
 /* ---- corrupt ---- */
@@ -185,29 +179,20 @@ const struct nemesis_action nemesis_rollback = {
 
 /* ---- wipe, clone: must be refused ---- */
 
-/* Starts the node and waits until a log says that it is refused. */
-static bool refusal_wait(struct nemesis *n, struct nemesis_fault *f, const off_t *logs,
-                         struct nemesis_outcome *out)
+/* Starts the node and waits until it has ended and its log says why. */
+static bool refusal_wait(struct nemesis *n, struct nemesis_fault *f, const char *why,
+                         off_t log, struct nemesis_outcome *out)
 {
-    static const char *const words[] = {"incarnation", "lost",       "refus",
-                                        "is in use",   "belongs to", "in use by"};
     uint32_t node = node_of(f);
 
     start_anyway(n, f);
     for (uint32_t ms = 0; ms < REFUSE_MS; ms += LOOK_MS) {
-        if (log_says(n, node, logs[node], words, KV_ARRAY_COUNT(words))) {
+        if ((cluster_up(n->c) & f->mask) == 0 && log_says(n, node, log, why)) {
             return true;
         }
         nemesis_sleep_ms(LOOK_MS);
     }
-    return nemesis_blame(out, "node %u was not refused", node);
-}
-
-static void logs_note(struct nemesis *n, off_t logs[CLUSTER_NODES_MAX + 1])
-{
-    for (uint32_t i = 1; i <= n->nodes; i++) {
-        logs[i] = log_size(n, i);
-    }
+    return nemesis_blame(out, "node %u did not end with: %s", node, why);
 }
 
 /* The node gets its own files back, whatever it does now. */
@@ -228,18 +213,18 @@ static bool own_files_end(struct nemesis *n, struct nemesis_fault *f,
 static bool wipe_begin(struct nemesis *n, struct nemesis_fault *f,
                        struct nemesis_outcome *out)
 {
-    off_t logs[CLUSTER_NODES_MAX + 1];
+    off_t log;
 
     if (!victim_draw(n, f, out)) {
         return false;
     }
     cluster_kill(n->c, f->mask);
-    logs_note(n, logs);
+    log = log_size(n, node_of(f));
     if (fault_save(n->c, node_of(f)) != 0 || fault_wipe(n->c, node_of(f)) != 0) {
         return nemesis_blame(out, "%s", cluster_error(n->c));
     }
     nemesis_say(out, "{:node %u, :expect :refused}", node_of(f));
-    return refusal_wait(n, f, logs, out);
+    return refusal_wait(n, f, "was lost or replaced", log, out);
 }
 
 const struct nemesis_action nemesis_wipe = {
@@ -255,7 +240,7 @@ static bool clone_begin(struct nemesis *n, struct nemesis_fault *f,
                         struct nemesis_outcome *out)
 {
     bool shared = strcmp(f->word, "shared") == 0;
-    off_t logs[CLUSTER_NODES_MAX + 1];
+    off_t log;
     uint32_t from;
     uint32_t others;
 
@@ -268,14 +253,15 @@ static bool clone_begin(struct nemesis *n, struct nemesis_fault *f,
     }
     from = targets_any(&f->prng, others);
     cluster_kill(n->c, f->mask);
-    logs_note(n, logs);
+    log = log_size(n, node_of(f));
     if (fault_save(n->c, node_of(f)) != 0 ||
         fault_clone(n->c, from, node_of(f), shared) != 0) {
         return nemesis_blame(out, "%s", cluster_error(n->c));
     }
     nemesis_say(out, "{:node %u, :%s-of %u, :expect :refused}", node_of(f), f->word,
                 from);
-    return refusal_wait(n, f, logs, out);
+    return refusal_wait(
+        n, f, shared ? "is in use by another process" : "belongs to node", log, out);
 }
 
 const struct nemesis_action nemesis_clone = {
