@@ -121,13 +121,25 @@ static bool pick_group(struct sim *s, uint32_t node, group_id *out)
     return c != NULL && is_formed(s) && hosts(c, node) && may_harm(s, node, *out);
 }
 
+/* A tail that is not committed and cannot be read, from its first entry to its last,
+ * is not given up (README.md, what is missing): it is damaged once, not twice. */
+static bool may_rot_entry(struct sim *s, uint32_t node, group_id group)
+{
+    struct store *store = mem_store_base(s->nodes[node].disk);
+    struct log_state log;
+
+    return store->ops->log_load(store, group, &log) == 0 &&
+           (log.commit_hint == log.last.pos.index ||
+            mem_store_is_whole(s->nodes[node].disk, group));
+}
+
 void faults_rot_entry(struct sim *s, uint32_t node)
 {
     raft_index index;
     char line[64];
     group_id group;
 
-    if (pick_group(s, node, &group) &&
+    if (pick_group(s, node, &group) && may_rot_entry(s, node, group) &&
         mem_store_flip_any_entry(s->nodes[node].disk, group, chance(s), &index)) {
         s->counts.rot_entry++;
         snprintf(line, sizeof line, "bit rot: group %u entry %llu", group,
