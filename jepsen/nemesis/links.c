@@ -98,6 +98,7 @@ static bool partition_begin(struct nemesis *n, struct nemesis_fault *f,
         return nemesis_blame(out, "no %s of %u nodes", shape, n->nodes);
     }
     fault_cut(n->c, &g);
+    n->cut = g;
     grudge_say(&g, n->nodes, out);
     return links_look(n, &f->prng, &g, true, out) &&
            links_look(n, &f->prng, &g, false, out);
@@ -109,6 +110,7 @@ static bool partition_end(struct nemesis *n, struct nemesis_fault *f,
     const struct fault_grudge none = {{0}};
 
     fault_cut(n->c, &none);
+    n->cut = none;
     nemesis_say(out, ":healed");
     return links_look(n, &f->prng, &none, false, out);
 }
@@ -178,6 +180,22 @@ static bool packet_seen(const struct nemesis *n, const struct fault_link *l,
            (l->reorder_ppm == 0 || p->late > 0);
 }
 
+/* Probes a link between nodes that no partition has cut just now; nothing is sent
+ * when there is none. */
+static void open_probe(struct nemesis *n, uint32_t count, struct fault_probe *out)
+{
+    for (uint32_t a = 1; a <= n->nodes; a++) {
+        for (uint32_t b = 1; b <= n->nodes; b++) {
+            if (a != b && !targets_cuts(&n->cut, a, b) &&
+                !targets_cuts(&n->cut, b, a)) {
+                fault_probe(n->c, a, b, count, PROBE_OPEN_MS, out);
+                return;
+            }
+        }
+    }
+    *out = (struct fault_probe){.sent = 0};
+}
+
 static bool packet_begin(struct nemesis *n, struct nemesis_fault *f,
                          struct nemesis_outcome *out)
 {
@@ -192,13 +210,14 @@ static bool packet_begin(struct nemesis *n, struct nemesis_fault *f,
     }
     n->shaping = true;
     f->mask = CLUSTER_ALL(n->nodes);
-    fault_probe(n->c, 1, 2, PACKET_PROBES, PROBE_OPEN_MS, &p);
+    open_probe(n, PACKET_PROBES, &p);
     nemesis_say(out,
                 "{:%s {:sent %u, :received %u, :copies %u, :late %u, :median-us %u, "
                 ":max-us %u}}",
                 f->word, p.sent, p.received, p.copies, p.late, p.median_us, p.max_us);
     /* A slow wire shows with more bytes than a probe has: it is taken at its word. */
-    return packet_seen(n, &l, &p) || nemesis_blame(out, "the probe saw nothing of it");
+    return (p.received > 0 && packet_seen(n, &l, &p)) ||
+           nemesis_blame(out, "the probe saw nothing of it");
 }
 
 static bool shapes_end(struct nemesis *n, struct nemesis_fault *f,
@@ -220,7 +239,7 @@ static bool shapes_end(struct nemesis *n, struct nemesis_fault *f,
         }
     }
     nemesis_say(out, ":healed");
-    fault_probe(n->c, 1, 2, 5, PROBE_OPEN_MS, &p);
+    open_probe(n, 5, &p);
     return p.received > 0 || p.sent == 0 ||
            nemesis_blame(out, "nothing of %u got through", p.sent);
 }
@@ -255,7 +274,7 @@ static bool slow_link_begin(struct nemesis *n, struct nemesis_fault *f,
     }
     n->shaping = true;
     f->mask = CLUSTER_BIT(node);
-    fault_probe(n->c, node, node == 1 ? 2 : 1, 5, PROBE_OPEN_MS, &p);
+    fault_probe(n->c, node, FAULT_CLIENTS, 5, PROBE_OPEN_MS, &p); /* Never cut. */
     nemesis_say(out, "{:node %u, :median-us %u}", node, p.median_us);
     return p.median_us > SLOW_DELAY_US / 2 ||
            nemesis_blame(out, "the probe took %u us", p.median_us);

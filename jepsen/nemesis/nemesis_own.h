@@ -37,10 +37,11 @@ struct nemesis {
     struct plan plan;
     struct nemesis_fault faults[PLAN_ITEMS_MAX]; /* By place in the plan. */
     struct nemesis_summary sum;
-    uint64_t kinds_proven; /* Bit per item of the plan's text. */
-    uint32_t damaged;      /* Nodes. */
-    uint32_t victims;      /* The minority whose files may be damaged; fixed. */
-    bool shaping;          /* A fault has shaped links; only one may at a time. */
+    uint64_t kinds_proven;   /* Bit per item of the plan's text. */
+    uint32_t damaged;        /* Nodes. */
+    uint32_t victims;        /* The minority whose files may be damaged; fixed. */
+    struct fault_grudge cut; /* In force; one partition at a time. */
+    bool shaping;            /* A fault has shaped links; only one may at a time. */
 };
 
 extern const struct nemesis_action nemesis_partition;
