@@ -140,7 +140,8 @@ enum meta_verdict meta_met(struct node *n, uint32_t node, uint64_t incarnation)
     const struct store_peer *p = peer_in(&n->identity, node);
 
     if (p != NULL) {
-        return p->incarnation == incarnation ? META_KNOWN : META_REPLACED;
+        return p->incarnation == incarnation || KV_BUG(n->config, B46) ? META_KNOWN
+                                                                       : META_REPLACED;
     }
     p = peer_in(&m->wanted, node);
     if (p != NULL) {

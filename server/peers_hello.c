@@ -165,7 +165,7 @@ static enum peers_refusal hello_judge(struct node *n, const struct link *l,
         return REFUSAL_TWIN;
     }
     verdict = meta_met(n, h->from, h->incarnation);
-    if (verdict == META_REPLACED && !KV_BUG(n->config, B46)) {
+    if (verdict == META_REPLACED) {
         return REFUSAL_INCARNATION;
     }
     return verdict == META_STRANGER ? REFUSAL_STRANGER : REFUSAL_NONE;

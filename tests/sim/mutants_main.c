@@ -26,7 +26,7 @@ enum {
     RUNS_MAX = 32,
     LINE_BYTES = 1024,
     CAUSE_BYTES = 100,
-    HANG_S = 30, /* A seed that takes so long hangs. */
+    HANG_S = 20, /* A seed that takes so long hangs. */
 };
 
 struct options {
@@ -50,6 +50,12 @@ struct verdict {
     char cause[RUNS_MAX][CAUSE_BYTES];
 };
 
+/* A seed of the core's test costs a tenth of one of kvsim: it gets more of them. */
+static uint32_t seeds_of(const struct options *o, const char *bench)
+{
+    return strcmp(bench, "core") == 0 ? 10 * o->seeds : o->seeds;
+}
+
 /* ---- one run, in a child ---- */
 
 /* Shared with the child, which may die at any time. */
@@ -58,13 +64,14 @@ static struct shared {
     enum judge_number violated;
 } * shared;
 
-static void run_kvsim(const struct options *o, uint32_t bug, uint64_t first)
+static void run_kvsim(const struct options *o, uint32_t bug, uint64_t first,
+                      uint64_t end)
 {
     const struct sim_options how = {
         .time_ms = o->time_s * 1000, .fixed = {.bug = bug}, .silent = true};
     struct sim_result result;
 
-    for (uint64_t seed = first; seed < first + o->seeds; seed++) {
+    for (uint64_t seed = first; seed < end; seed++) {
         struct sim *s = kv_mem_zalloc(sizeof *s);
 
         KV_ASSERT(s != NULL);
@@ -79,13 +86,14 @@ static void run_kvsim(const struct options *o, uint32_t bug, uint64_t first)
     _exit(0);
 }
 
-static void run_core(const struct options *o, const char *name, uint64_t first)
+static void run_core(const struct options *o, const char *name, uint64_t first,
+                     uint64_t end)
 {
     char text[32];
 
     snprintf(text, sizeof text, "%" PRIu64, first);
     setenv("SEED", text, 1);
-    snprintf(text, sizeof text, "%" PRIu32, o->seeds);
+    snprintf(text, sizeof text, "%" PRIu64, end - first);
     setenv("SEEDS", text, 1);
     setenv("KV_BUG", name, 1);
     alarm(10 * HANG_S);
@@ -124,10 +132,9 @@ static void cause_find(FILE *printed, int status, char *cause)
     }
 }
 
-/* Runs seeds from `first` on with a bug. Returns how many were needed until one
- * failed; 0: all passed. */
-static uint64_t run_once(const struct options *o, const struct mutant *m,
-                         uint64_t first, char *cause)
+/* Runs seeds [first, end) with a bug until one fails. Returns that seed; 0: none. */
+static uint64_t run_range(const struct options *o, const struct mutant *m,
+                          uint64_t first, uint64_t end, char *cause)
 {
     FILE *printed = tmpfile();
     int status = 0;
@@ -145,9 +152,9 @@ static uint64_t run_once(const struct options *o, const struct mutant *m,
         dup2(fileno(printed), STDOUT_FILENO);
         dup2(fileno(printed), STDERR_FILENO);
         if (strcmp(m->bench, "core") == 0) {
-            run_core(o, m->name, first);
+            run_core(o, m->name, first, end);
         } else {
-            run_kvsim(o, bug_find(m->name), first);
+            run_kvsim(o, bug_find(m->name), first, end);
         }
     }
     KV_ASSERT(waitpid(child, &status, 0) == child);
@@ -157,7 +164,28 @@ static uint64_t run_once(const struct options *o, const struct mutant *m,
     }
     cause_find(printed, status, cause);
     fclose(printed);
-    return shared->seed - first + 1;
+    return shared->seed;
+}
+
+/* The same, but a seed that fails without the bug, too, says nothing. Returns how many
+ * seeds were needed; 0: it survives. */
+static uint64_t run_once(const struct options *o, const struct mutant *m,
+                         uint64_t first, char *cause)
+{
+    uint64_t end = first + seeds_of(o, m->bench);
+    struct mutant none = *m;
+    char ignored[CAUSE_BYTES];
+    uint64_t at = first, seed;
+
+    none.name = (char *)(uintptr_t) "none";
+    while (at < end) {
+        seed = run_range(o, m, at, end, cause);
+        if (seed == 0 || run_range(o, &none, seed, seed + 1, ignored) == 0) {
+            return seed == 0 ? 0 : seed - first + 1;
+        }
+        at = seed + 1;
+    }
+    return 0;
 }
 
 /* ---- one bug ---- */
@@ -227,7 +255,8 @@ static bool try_bug(const struct options *o, const struct mutant *m, uint32_t ro
         return false;
     }
     for (uint32_t run = 0; run < o->runs; run++) {
-        uint64_t seeds = run_once(o, m, o->first + 1000u * run, cause);
+        uint64_t first = o->first + (uint64_t)run * seeds_of(o, m->bench);
+        uint64_t seeds = run_once(o, m, first, cause);
 
         if (seeds != 0) {
             verdict_add(&v, seeds, cause);
@@ -240,20 +269,23 @@ static bool try_bug(const struct options *o, const struct mutant *m, uint32_t ro
 /* The same seeds without a bug: a simulator that fails anyway kills everything. */
 static bool try_none(const struct options *o, const char *bench)
 {
-    struct mutant m = {.name = "none"};
+    struct mutant m = {.name = (char *)(uintptr_t) "none"};
+    uint64_t count = seeds_of(o, bench), end = o->first + o->runs * count;
+    uint64_t at = o->first;
     bool ok = true;
 
     m.bench = (char *)(uintptr_t)bench;
-    for (uint32_t run = 0; run < o->runs; run++) {
-        uint64_t first = o->first + 1000u * run;
+    while (at < end) {
         char cause[CAUSE_BYTES];
-        uint64_t seeds = run_once(o, &m, first, cause);
+        uint64_t seed = run_range(o, &m, at, end, cause);
 
-        if (seeds != 0) {
-            printf("%swithout a bug, seed %" PRIu64 " of %s fails: %s\n",
-                   o->tap ? "not ok 1 - " : "", first + seeds - 1, bench, cause);
-            ok = false;
+        if (seed == 0) {
+            break;
         }
+        printf("%swithout a bug, seed %" PRIu64 " of %s fails: %s\n",
+               o->tap ? "not ok 1 - " : "", seed, bench, cause);
+        ok = false;
+        at = seed + 1;
     }
     return ok;
 }
@@ -293,7 +325,7 @@ static bool is_run(const struct mutant *m)
 static int run_table(const struct options *o)
 {
     FILE *in = fopen(o->table, "r");
-    uint32_t tried = 0, killed = 0;
+    uint32_t tried = 0, killed = 0, open = 0;
     struct mutant m;
     bool end = false;
 
@@ -306,7 +338,10 @@ static int run_table(const struct options *o)
              "| maximum |\n|---|---|---|---|---|---|");
     }
     while (!end) {
-        if (!mutant_read(&m, in, &end) || !is_run(&m) ||
+        bool is_row = mutant_read(&m, in, &end);
+
+        open += is_row && strcmp(m.bench, "open") == 0;
+        if (!is_row || !(is_run(&m) || (o->only != NULL && bug_find(m.name) != 0)) ||
             (o->only != NULL && strcmp(o->only, m.name) != 0)) {
             continue;
         }
@@ -315,8 +350,8 @@ static int run_table(const struct options *o)
     }
     fclose(in);
     printf("%s%" PRIu32 " of %" PRIu32 " bugs killed in each of %" PRIu32
-           " runs of at most %" PRIu32 " seeds\n",
-           o->tap ? "# " : "\n", killed, tried, o->runs, o->seeds);
+           " runs of at most %" PRIu32 " seeds; %" PRIu32 " more are open\n",
+           o->tap ? "# " : "\n", killed, tried, o->runs, o->seeds, open);
     if (o->tap) {
         printf("1..%" PRIu32 "\n", tried + 1);
     }
@@ -384,8 +419,8 @@ int main(int argc, char **argv)
         {NULL, 0, NULL, 0},
     };
     struct options o = {.runs = 5, .seeds = 1000, .time_s = 20, .first = 1};
-    bool control = true;
-    int c;
+    bool control = true, sound = true;
+    int c, rc;
 
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         if (!option(c, optarg, &o, &control)) {
@@ -408,11 +443,13 @@ int main(int argc, char **argv)
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     KV_ASSERT(shared != MAP_FAILED);
-    if (control && !(try_none(&o, "kvsim") && try_none(&o, "core"))) {
-        return 1;
+    if (control) {
+        sound = try_none(&o, "kvsim");
+        sound = try_none(&o, "core") && sound;
     }
-    if (o.tap && control) {
+    if (o.tap && sound) {
         puts("ok 1 - without a bug the same seeds pass");
     }
-    return run_table(&o);
+    rc = run_table(&o);
+    return sound ? rc : 1;
 }
