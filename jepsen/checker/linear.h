@@ -22,8 +22,9 @@
 #include "jepsen/history.h"
 #include "jepsen/verdict.h"
 
-/* Steps are over all keys together, bytes per key: 300 M steps take about a minute. */
-#define LINEAR_LIMITS_DEFAULT ((struct linear_limits){300000000u, (size_t)1 << 30})
+/* Steps are over all keys together, bytes per key: 2,000 M steps take about a minute of
+ * processor time. */
+#define LINEAR_LIMITS_DEFAULT ((struct linear_limits){2000000000u, (size_t)1 << 30})
 
 /* Judges the reads, writes and cas of a history. Facts: ops, keys, steps,
  * configurations, bytes (the largest key). Out of bounds: unknown, with the reason and

@@ -57,7 +57,7 @@ struct linear_op {
 };
 
 struct linear_limits {
-    uint64_t steps_max; /* Operations tried. A million take about 0.1 s. */
+    uint64_t steps_max; /* Operations tried. A million take about 0.02 s. */
     size_t bytes_max;   /* For configurations. */
 };
 
