@@ -287,12 +287,40 @@ static void refuses_a_leader_that_contradicts_itself(void **state)
     raft_cluster_free(c);
 }
 
+/* Every entry of a message continues the chain: one that was changed on its way, or
+ * after it was hashed, is not taken. */
+static void refuses_an_entry_that_does_not_continue_the_chain(void **state)
+{
+    struct raft_cluster *c = cluster_of(3);
+    struct raft_entry e[2] = {
+        {.pos = {1, 5}, .type = RAFT_ENTRY_NOOP, .time_ms = 1},
+        {.pos = {2, 5}, .type = RAFT_ENTRY_COMMAND, .time_ms = 1},
+    };
+    struct raft_msg m = {.type = RAFT_MSG_APPEND,
+                         .from = 2,
+                         .to = 1,
+                         .term = 5,
+                         .entries_count = 2,
+                         .entries = e};
+
+    (void)state;
+    e[0].hash = raft_entry_hash(0, &e[0]);
+    e[1].hash = raft_entry_hash(e[0].hash, &e[1]) + 1;
+    assert_int_equal(send_msg(c, &m), KV_EPROTO);
+    assert_int_equal(status_of(c, 1).last.index, 0);
+    e[1].hash--;
+    assert_int_equal(send_msg(c, &m), 0);
+    assert_int_equal(status_of(c, 1).last.index, 2);
+    raft_cluster_free(c);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_what_is_not_addressed_to_it),
         cmocka_unit_test(refuses_absurd_terms_and_indexes),
         cmocka_unit_test(refuses_a_leader_that_contradicts_itself),
+        cmocka_unit_test(refuses_an_entry_that_does_not_continue_the_chain),
         cmocka_unit_test(survives_random_messages),
     };
 
