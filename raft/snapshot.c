@@ -138,13 +138,15 @@ void raft_snapshot_ready(struct raft *r, const struct raft_snapshot *s)
 
 /* ---- follower ---- */
 
-/* Answers the leader, if there is one and our term is durable. */
+/* Answers the leader, if there is one and our term is durable. `done` promises what is
+ * committed already, so a damaged entry does not forbid it; a lost state does: the
+ * leader must go on to a snapshot that replaces it. */
 static void answer(struct raft *r, uint64_t id, uint64_t offset, bool done, bool gap)
 {
     struct raft_msg *m;
 
     if (r->leader == 0 || raft_leads(r) || r->term_durable != r->term ||
-        (done && raft_impaired(r))) {
+        (done && r->state_lost)) {
         return;
     }
     m = raft_update_message(r, RAFT_MSG_SNAPSHOT_REPLY, r->leader);

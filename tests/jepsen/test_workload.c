@@ -318,6 +318,7 @@ static void a_counter_that_is_absent_is_zero(void **unused)
     next_of(&workload_counter, &k, HISTORY_ADD);
     assert_in_range(k.ints[0], 1, 5);
     assert_int_equal(workload_counter.request(&state, &k).delta, k.ints[0]);
+    workload_work_close(&k);
     k = work_of(3);
     workload_counter.next(&state, &k);
     assert_int_equal(k.f, HISTORY_READ);

@@ -280,6 +280,35 @@ static void acks_wait_for_a_readable_hash(void **state)
     raft_cluster_free(c);
 }
 
+/* A leader that begins its log there must be told, or it sends that for ever and never
+ * comes to the entries behind it, of which one is damaged. */
+static void an_impaired_follower_says_that_it_has_a_snapshot(void **state)
+{
+    struct raft_cluster *c = long_logs();
+    struct raft_msg m = {.type = RAFT_MSG_SNAPSHOT, .from = 1, .to = 2, .term = 2};
+    struct raft_event ev = {.kind = RAFT_EV_IMPAIRED, .u.impaired = true};
+    const struct raft_entry *last =
+        raft_disk_log_get(&c->nodes[2].disk.log, ENTRIES - 4);
+
+    (void)state;
+    raft_cluster_start(c, 2);
+    c->nodes[2].disk.damaged = ENTRIES;
+    assert_int_equal(raft_cluster_step(c, 2, &ev), 0);
+    m.snapshot = (struct raft_snapshot){.id = 7,
+                                        .bytes = 1,
+                                        .last = {.pos = last->pos, .hash = last->hash},
+                                        .config = voters_upto(3),
+                                        .config_index = 1};
+    m.chunk = (struct raft_chunk){
+        .snapshot_id = 7, .len = 1, .done = true, .data = kv_bytes("x", 1)};
+    assert_int_equal(send_msg(c, &m), 0);
+    persist(c, 2); /* The new term. */
+    assert_int_equal(send_msg(c, &m), 0);
+    assert_non_null(queued(c, 2, RAFT_MSG_SNAPSHOT_REPLY));
+    assert_true(queued(c, 2, RAFT_MSG_SNAPSHOT_REPLY)->chunk.done);
+    raft_cluster_free(c);
+}
+
 /* A snapshot inside the log leaves a newer configuration in force. */
 static void a_snapshot_keeps_a_newer_configuration(void **state)
 {
@@ -351,6 +380,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(leader_reports_an_entry_it_cannot_send),
         cmocka_unit_test(a_missing_entry_is_corruption),
         cmocka_unit_test(acks_wait_for_a_readable_hash),
+        cmocka_unit_test(an_impaired_follower_says_that_it_has_a_snapshot),
         cmocka_unit_test(a_snapshot_keeps_a_newer_configuration),
         cmocka_unit_test(a_snapshot_with_another_hash_is_corruption),
     };
