@@ -391,7 +391,8 @@ $(foreach b,$(BENCH_SRC),$(eval $(call bench_rule,$(b))))
 
 .PHONY: e2e bench
 e2e: all ## real processes on loopback: tests/e2e/[0-9]*.sh (T=number picks)
-	@JOBS=1 BUILD='$(BUILD)' LADDER='$(BUILD)/ladder.tsv' BIN='$(O)' scripts/rung.sh -o '$(O)' -n $(call in_mode,e2e) -t 300 -j 1 \
+	@JOBS=1 BUILD='$(BUILD)' LADDER='$(BUILD)/ladder.tsv' BIN='$(O)' scripts/rung.sh -o '$(O)' \
+	  -n $(call in_mode,$(if $(filter 150,$(T)),failpoints,e2e)) -t $(if $(filter 150,$(T)),600,300) -j 1 \
 	  $(wildcard tests/e2e/$(if $(T),$(T)*,[0-9]*).sh)
 
 .PHONY: jepsen jepsen-long

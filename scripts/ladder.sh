@@ -84,7 +84,8 @@ case ${1:-} in
     { has 'tests/scenarios/test_*.c' || has 'tests/*/test_scenario*.c'; } && rung scenario 300 scenario
     has 'tests/sim/main.c' && rung sim 300 sim SIM_SEEDS="${SIM_SEEDS:-1000}"
     has 'tests/fuzz/fuzz_*.c' && rung fuzz 400 fuzz FUZZ_SECONDS="${FUZZ_SECONDS:-10}"
-    [ -f server/main.c ] && rung e2e 600 e2e
+    # A share of the named failpoints; .ci/run goes through all of them.
+    [ -f server/main.c ] && rung e2e 600 e2e FAILPOINT_NAMES='log_*'
     ;;
   longer)
     LADDER_SECONDS=${LADDER_SECONDS:-3000}
@@ -93,6 +94,7 @@ case ${1:-} in
       rung asan 1200 asan SIM_SEEDS=100
       rung tsan 1200 tsan SIM_SEEDS=50
     fi
+    [ -f server/main.c ] && rung failpoints 600 e2e T=150
     [ -f server/main.c ] && rung e2e-asan 600 e2e MODE=asan T='0[3478]'
     [ -f tests/mutants.tsv ] && rung mutants-unit 900 mutants-unit
     [ -f tests/sim/mutants.tsv ] && rung mutants 900 mutants-quick

@@ -3,8 +3,9 @@
 #
 #   150_failpoints.sh [PATTERN]    only points whose names match: 'log_*'
 #
-# Env: SEED (which of the times that a point is reached; the commit's by default). Points
-# exist in test builds only: with a release BIN, kvd comes from MODE=debug beside it.
+# Env: FAILPOINT_NAMES (such a pattern), SEED (which of the times that a point is reached;
+# the commit's by default). Points exist in test builds only: with a release BIN, kvd comes
+# from MODE=debug beside it.
 . "$(dirname "$0")/lib.sh"
 
 kvd=$BIN/kvd
@@ -22,5 +23,5 @@ if ! "$kvd" --failpoints > /dev/null 2>&1; then
 fi
 : "${SEED:=$((16#$(git rev-parse --short=4 HEAD 2> /dev/null || echo 1)))}"
 export SEED
-KVD=$kvd KVLOAD=$BIN/kvload WORK=$work FAILPOINTS=${1:-${FAILPOINTS:-}} "$python" "$e2e/failpoints.py" &
+KVD=$kvd KVLOAD=$BIN/kvload WORK=$work FAILPOINTS=${1:-${FAILPOINT_NAMES:-}} "$python" "$e2e/failpoints.py" &
 wait $!

@@ -99,9 +99,10 @@ class Node:
         self.armed_error = "=error" in armed
         cluster = ",".join(f"{i}=127.0.0.1:{BASE + 10 * i}:{BASE + 10 * i + 1}"
                            for i in (1, 2, 3))
+        # A state that is quiet is checkpointed after a 30th of that.
         args = [KVD, "--id", str(self.number), "--data-dir", self.dir,
                 "--initial-cluster", cluster, "--groups", "4", "--log-window",
-                str(self.window), "--checkpoint-ms", "150", "--reserve-bytes", "1M",
+                str(self.window), "--checkpoint-ms", "6000", "--reserve-bytes", "1M",
                 "--election-timeout-ms", "150"]
         env = dict(os.environ, KVD_FAILPOINTS=armed)
         with open(self.log, "ab") as log:
