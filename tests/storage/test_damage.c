@@ -61,13 +61,32 @@ static void answer(struct answers *a, int rc, const void *data, size_t len)
     a->list[a->count++] = (struct answer){rc, rc == 0 ? kv_hash64(data, len) : 0};
 }
 
+/* Field by field: between fields lies whatever lay there before. */
+static void answer_meta(struct answers *a, int rc, const struct raft_meta *m)
+{
+    const uint64_t words[] = {m->pos.index,     m->pos.term, (uint64_t)m->type,
+                              m->payload_bytes, m->time_ms,  m->hash};
+
+    answer(a, rc, words, sizeof words);
+}
+
+static void answer_head(struct answers *a, int rc, const struct log_state *h)
+{
+    const uint64_t words[] = {h->term,           h->vote,          h->commit_hint,
+                              h->base.pos.index, h->base.pos.term, h->base.hash,
+                              h->base.time_ms};
+
+    answer(a, rc, words, sizeof words);
+    answer_meta(a, rc, &h->last);
+}
+
 static void read_log(struct store *s, group_id g, struct answers *a)
 {
     const struct log_state *h = &a->heads[g];
     struct log_state now = {0};
     int rc = s->ops->log_load(s, g, &now);
 
-    answer(a, rc, &now, sizeof now);
+    answer_head(a, rc, &now);
     for (raft_index i = h->base.pos.index + 1; i <= h->last.pos.index; i++) {
         struct kv_bytes *records = NULL;
         struct raft_meta meta = {0};
@@ -79,7 +98,7 @@ static void read_log(struct store *s, group_id g, struct answers *a)
         answer(a, rc, rc == 0 ? records[0].data : NULL, rc == 0 ? records[0].len : 0);
         arena_close(&arena);
         rc = s->ops->log_meta(s, g, i, &meta);
-        answer(a, rc, &meta, sizeof meta);
+        answer_meta(a, rc, &meta);
     }
 }
 
