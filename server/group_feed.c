@@ -89,6 +89,7 @@ static void feed_store(struct group *g, const struct raft_update *up)
         bool urgent = false;
 
         if (!encode_entries(g, up, records, &urgent)) {
+            g->halted = KV_ENOMEM; /* Whoever fed the event must not go on with it. */
             node_halt(g->node, KV_ENOMEM, "group=%u no memory for log records", g->id);
             return;
         }
@@ -204,7 +205,7 @@ int group_feed(struct group *g, struct raft_event *ev)
     }
     tell_stepped(g, ev, &up, rc);
     g->feeding = false;
-    return rc;
+    return rc != 0 ? rc : g->halted;
 }
 
 int group_feed_kind(struct group *g, enum raft_event_kind kind)
