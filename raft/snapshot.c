@@ -239,6 +239,17 @@ void raft_snapshot_settle(struct raft *r)
     }
 }
 
+/* Storage has moved its base to the snapshot already: what followed is there only if
+ * the entry at that place was the snapshot's. */
+static bool is_kept_behind(const struct raft *r, const struct raft_snapshot *s)
+{
+    const struct raft_log_reader *reader = &r->log.reader;
+    struct raft_meta next;
+
+    return r->log.last.index > s->last.pos.index &&
+           reader->meta(reader->ctx, s->last.pos.index + 1, &next) == 0;
+}
+
 /* The log after the install: what follows a matching entry stays, else nothing. */
 static int move_log(struct raft *r, const struct raft_snapshot *s)
 {
@@ -251,7 +262,8 @@ static int move_log(struct raft *r, const struct raft_snapshot *s)
     }
     /* What is committed is the same everywhere, also when ours cannot be read (any
      * more: storage has moved its base already). */
-    if ((rc == 0 && ours.pos.term == s->last.pos.term) || (rc != 0 && committed)) {
+    if ((rc == 0 && ours.pos.term == s->last.pos.term) || (rc != 0 && committed) ||
+        (rc == KV_ECOMPACTED && is_kept_behind(r, s))) {
         if (rc == 0 && ours.hash != s->last.hash) {
             return KV_ECORRUPT;
         }
@@ -261,7 +273,7 @@ static int move_log(struct raft *r, const struct raft_snapshot *s)
             r->configs.before_index = s->config_index;
             return 0;
         }
-    } else if (rc == 0 || rc == KV_ENOTFOUND || r->impaired) {
+    } else if (rc == 0 || rc == KV_ENOTFOUND || rc == KV_ECOMPACTED || r->impaired) {
         raft_log_reset(&r->log, &s->last);
     } else {
         return rc;
