@@ -239,15 +239,15 @@ void raft_snapshot_settle(struct raft *r)
     }
 }
 
-/* Storage has moved its base to the snapshot already: what followed is there only if
- * the entry at that place was the snapshot's. */
+/* Storage has moved its base to the snapshot already: what followed is there, whole or
+ * damaged, unless the entry at that place was another one. */
 static bool is_kept_behind(const struct raft *r, const struct raft_snapshot *s)
 {
     const struct raft_log_reader *reader = &r->log.reader;
     struct raft_meta next;
 
     return r->log.last.index > s->last.pos.index &&
-           reader->meta(reader->ctx, s->last.pos.index + 1, &next) == 0;
+           reader->meta(reader->ctx, s->last.pos.index + 1, &next) != KV_ENOTFOUND;
 }
 
 /* The log after the install: what follows a matching entry stays, else nothing. */
