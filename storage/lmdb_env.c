@@ -253,7 +253,7 @@ static int space_make(struct lmdb_env *e, const struct lmdb_demand *d)
             return KV_ENOSPACE;
         }
     }
-    /* Free pages of the file need not lie side by side: a run may go to its end. */
+    /* Free pages of the file need not lie side by side: runs may go to its end. */
     if (inside >= 2 * need) {
         need = d->run_pages * LMDB_PAGE_BYTES;
     }

@@ -412,14 +412,14 @@ static int write_apply(struct log_view *v, const struct log_write *w)
     return rc != 0 ? rc : head_put(ls, v->txn, w->group, &h);
 }
 
-/* Pages that entries of so many bytes may take, and the longest run of them. */
-static void demand_add(struct lmdb_demand *d, uint64_t bytes, uint64_t largest)
+/* Pages that entries of so many bytes, directories included, may take. */
+static void demand_add(struct lmdb_demand *d, uint64_t bytes)
 {
-    uint64_t longest = KV_MIN(bytes, BATCH_BYTES_MAX + largest);
+    uint64_t pages = bytes / LMDB_PAGE_BYTES + 2 * (bytes / BATCH_BYTES_MAX + 1);
 
-    d->pages += bytes / LMDB_PAGE_BYTES + 2 * (bytes / BATCH_BYTES_MAX + 1);
-    if (!lmdb_page_is_inline(LOG_KEY_BYTES, longest)) {
-        d->run_pages = longest / LMDB_PAGE_BYTES + 2;
+    d->pages += pages;
+    if (!lmdb_page_is_inline(LOG_KEY_BYTES, bytes)) {
+        d->run_pages = pages;
     }
 }
 
@@ -428,16 +428,14 @@ static struct lmdb_demand demand_of(const struct log_write *writes, size_t count
     struct lmdb_demand d = {.pages = LOG_COMMIT_PAGES + LOG_HEAD_PAGES * count,
                             .urgent = true};
     uint64_t bytes = BATCH_HEAD_BYTES;
-    uint64_t largest = 0;
 
     for (size_t i = 0; i < count; i++) {
         d.urgent = d.urgent && writes[i].urgent;
         for (uint32_t k = 0; k < writes[i].records_count; k++) {
             bytes += writes[i].records[k].len + BATCH_ITEM_BYTES;
-            largest = KV_MAX(largest, (uint64_t)writes[i].records[k].len);
         }
     }
-    demand_add(&d, bytes, largest);
+    demand_add(&d, bytes);
     return d;
 }
 
@@ -564,7 +562,7 @@ static int repair_commit(struct lmdb_store *ls, group_id group,
     struct log_view v = {.ls = ls};
     int rc;
 
-    demand_add(&d, BATCH_HEAD_BYTES + BATCH_ITEM_BYTES + record.len, record.len);
+    demand_add(&d, BATCH_HEAD_BYTES + BATCH_ITEM_BYTES + record.len);
     rc = lmdb_write_begin(&ls->log, &d, &v.txn);
     if (rc != 0) {
         return rc;
@@ -666,7 +664,9 @@ static int sweep_commit(struct lmdb_store *ls, bool is_wasteful)
 
     (void)KV_FAILPOINT(log_sweep);
     if (is_wasteful) {
-        demand_add(&d, 2 * LOG_SWEEP_BYTES, RAFT_RECORD_PAYLOAD_MAX);
+        /* It stops behind the batch that passes the bound. */
+        demand_add(&d, LOG_SWEEP_BYTES + BATCH_BYTES_MAX + RAFT_RECORD_PAYLOAD_MAX +
+                           LOG_SWEEP_ITEMS * BATCH_ITEM_BYTES);
     }
     rc = lmdb_write_begin(&ls->log, &d, &txn);
     if (rc != 0) {
