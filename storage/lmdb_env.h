@@ -102,10 +102,9 @@ void lmdb_reader_close(struct lmdb_reader *r);
 
 /* What a transaction is going to need, roughly. */
 struct lmdb_demand {
-    uint64_t pages; /* That it may dirty. */
-    uint64_t
-        run_pages; /* The longest value, in pages side by side; 0: all are short. */
-    bool urgent;   /* May use the reserve. */
+    uint64_t pages;     /* That it may dirty. */
+    uint64_t run_pages; /* Of long values: each lies on pages side by side. */
+    bool urgent;        /* May use the reserve. */
 };
 
 /* Begins a write transaction for which there is space.
