@@ -309,6 +309,63 @@ static void an_impaired_follower_says_that_it_has_a_snapshot(void **state)
     raft_cluster_free(c);
 }
 
+/* Gives node 2 a snapshot that ends at entry 10 with this term; it is installed when
+ * storage has moved its base, and entry 10 is too old for the core's window. */
+static struct raft_cluster *installed_at_ten(raft_term term, raft_index damaged)
+{
+    struct raft_cluster *c = long_logs();
+    struct raft_msg m = {.type = RAFT_MSG_SNAPSHOT, .from = 1, .to = 2, .term = 2};
+    const struct raft_entry *last = raft_disk_log_get(&c->nodes[2].disk.log, 10);
+
+    c->nodes[2].disk.applied = 2;
+    raft_cluster_start(c, 2);
+    m.snapshot = (struct raft_snapshot){
+        .id = 7,
+        .bytes = 1,
+        .last = {.pos = {10, term}, .hash = term == last->pos.term ? last->hash : 77},
+        .config = voters_upto(3),
+        .config_index = 1};
+    m.chunk = (struct raft_chunk){
+        .snapshot_id = 7, .len = 1, .done = true, .data = kv_bytes("x", 1)};
+    assert_int_equal(send_msg(c, &m), 0);
+    c->nodes[2].disk.damaged = damaged;
+    for (int i = 0; i < 3; i++) {
+        persist(c, 2);
+    }
+    assert_int_equal(c->installs, 1);
+    assert_int_equal(status_of(c, 2).base.pos.index, 10);
+    assert_int_equal(status_of(c, 2).applied, 10);
+    return c;
+}
+
+static void a_snapshot_over_an_old_entry_keeps_what_follows(void **state)
+{
+    struct raft_cluster *c = installed_at_ten(1, 0);
+
+    (void)state;
+    assert_int_equal(status_of(c, 2).last.index, ENTRIES);
+    raft_cluster_free(c);
+}
+
+/* Damage says nothing about whose history it is: what was acked stays. */
+static void a_snapshot_before_a_damaged_entry_keeps_what_follows(void **state)
+{
+    struct raft_cluster *c = installed_at_ten(1, 11);
+
+    (void)state;
+    assert_int_equal(status_of(c, 2).last.index, ENTRIES);
+    raft_cluster_free(c);
+}
+
+static void a_snapshot_of_another_history_drops_what_follows(void **state)
+{
+    struct raft_cluster *c = installed_at_ten(2, 0);
+
+    (void)state;
+    assert_int_equal(status_of(c, 2).last.index, 10);
+    raft_cluster_free(c);
+}
+
 /* A snapshot inside the log leaves a newer configuration in force. */
 static void a_snapshot_keeps_a_newer_configuration(void **state)
 {
@@ -381,6 +438,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_missing_entry_is_corruption),
         cmocka_unit_test(acks_wait_for_a_readable_hash),
         cmocka_unit_test(an_impaired_follower_says_that_it_has_a_snapshot),
+        cmocka_unit_test(a_snapshot_over_an_old_entry_keeps_what_follows),
+        cmocka_unit_test(a_snapshot_before_a_damaged_entry_keeps_what_follows),
+        cmocka_unit_test(a_snapshot_of_another_history_drops_what_follows),
         cmocka_unit_test(a_snapshot_keeps_a_newer_configuration),
         cmocka_unit_test(a_snapshot_with_another_hash_is_corruption),
     };
