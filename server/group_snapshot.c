@@ -306,6 +306,7 @@ static void announce_map(struct group *g)
 static void install_finished(struct group *g)
 {
     struct raft_event ev = {.kind = RAFT_EV_SNAPSHOT_INSTALLED};
+    int rc;
 
     g->install_phase = GROUP_INSTALL_NONE;
     g->stats.snapshots_installed++;
@@ -315,7 +316,10 @@ static void install_finished(struct group *g)
               (unsigned long long)g->install.last.pos.index,
               (unsigned long long)g->install.last.pos.term);
     ev.u.snapshot = &g->install;
-    (void)group_feed(g, &ev);
+    rc = group_feed(g, &ev);
+    if (rc != 0 && g->halted == 0 && g->node->phase != NODE_HALTED) {
+        group_halt(g, rc, "the core refused a snapshot that is installed");
+    }
     announce_map(g);
     group_wake(g);
 }
