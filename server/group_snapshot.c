@@ -303,6 +303,21 @@ static void announce_map(struct group *g)
     }
 }
 
+/* Storage may have kept what lies behind a damaged last entry of the snapshot, which
+ * the core finds out when it looks there. All of it is durable. */
+static void take_over_end(struct group *g)
+{
+    struct raft_status st;
+
+    raft_status_get(g->raft, &st);
+    if (st.last.index > g->last.index) {
+        tail_reset(&g->tail, st.last.index + 1);
+        group_apply_forget(g);
+        g->last = st.last;
+        g->durable = KV_MAX(g->durable, st.last_durable);
+    }
+}
+
 static void install_finished(struct group *g)
 {
     struct raft_event ev = {.kind = RAFT_EV_SNAPSHOT_INSTALLED};
@@ -319,6 +334,9 @@ static void install_finished(struct group *g)
     rc = group_feed(g, &ev);
     if (rc != 0 && g->halted == 0 && g->node->phase != NODE_HALTED) {
         group_halt(g, rc, "the core refused a snapshot that is installed");
+    }
+    if (rc == 0) {
+        take_over_end(g);
     }
     announce_map(g);
     group_wake(g);
