@@ -108,34 +108,35 @@
       "they lie there")                                                                \
     X(state_swept, PLAIN, "lmdb_state.c: old rows are deleted", "they are gone")       \
     /* Snapshots that are made. */                                                     \
-    X(snap_make, ERROR, "lmdb_snapshot.c: before the file is made", "no file")         \
-    X(snap_write, WRITE, "lmdb_snapshot.c: a part of the file", "a .tmp to delete")    \
-    X(snap_sync, ERROR, "lmdb_snapshot.c: before the file is synced",                  \
+    X(snap_make, ERROR, "lmdb_snap_make.c: before the file is made", "no file")        \
+    X(snap_write, WRITE, "lmdb_snap_make.c: a part of the file", "a .tmp to delete")   \
+    X(snap_sync, ERROR, "lmdb_snap_make.c: before the file is synced",                 \
       "a .tmp to delete")                                                              \
-    X(snap_rename, ERROR, "lmdb_snapshot.c: before it gets its name",                  \
+    X(snap_rename, ERROR, "lmdb_snap_make.c: before it gets its name",                 \
       "a .tmp to delete")                                                              \
-    X(snap_renamed, PLAIN, "lmdb_snapshot.c: it has its name, not synced",             \
+    X(snap_renamed, PLAIN, "lmdb_snap_make.c: it has its name, not synced",            \
       "a file to delete")                                                              \
-    X(snap_made, PLAIN, "lmdb_snapshot.c: the old file is still there",                \
+    X(snap_made, PLAIN, "lmdb_snap_make.c: the old file is still there",               \
       "files to delete")                                                               \
     /* Snapshots that are received and installed. */                                   \
-    X(chunk_new, PLAIN, "lmdb_snapshot.c: an empty file for chunks",                   \
+    X(chunk_new, PLAIN, "lmdb_snap_recv.c: an empty file for chunks",                  \
       "it is received anew")                                                           \
-    X(chunk_write, WRITE, "lmdb_snapshot.c: a chunk", "whole frames stay")             \
-    X(chunk_sync, ERROR, "lmdb_snapshot.c: a chunk before its sync",                   \
+    X(chunk_write, WRITE, "lmdb_snap_recv.c: a chunk", "whole frames stay")            \
+    X(chunk_sync, ERROR, "lmdb_snap_recv.c: a chunk before its sync",                  \
       "whole frames stay")                                                             \
-    X(chunk_folder, PLAIN, "lmdb_snapshot.c: the first chunk, folder not synced",      \
+    X(chunk_folder, PLAIN, "lmdb_snap_recv.c: the first chunk, folder not synced",     \
       "it is received anew")                                                           \
-    X(chunk_stored, PLAIN, "lmdb_snapshot.c: a chunk is stored, nobody knows",         \
+    X(chunk_stored, PLAIN, "lmdb_snap_recv.c: a chunk is stored, nobody knows",        \
       "it goes on behind it")                                                          \
-    X(install, ERROR, "lmdb_snapshot.c: verified, no row is written", "the old state") \
-    X(install_batch, PLAIN, "lmdb_snapshot.c: some rows of the new generation",        \
+    X(install, ERROR, "lmdb_snap_install.c: verified, no row is written",              \
+      "the old state")                                                                 \
+    X(install_batch, PLAIN, "lmdb_snap_install.c: some rows of the new generation",    \
       "the old state, rows to sweep")                                                  \
-    X(install_switch, ERROR, "lmdb_snapshot.c: all rows, before the switch",           \
+    X(install_switch, ERROR, "lmdb_snap_install.c: all rows, before the switch",       \
       "the old state, rows to sweep")                                                  \
-    X(install_switched, PLAIN, "lmdb_snapshot.c: switched in, with the mark",          \
+    X(install_switched, PLAIN, "lmdb_snap_install.c: switched in, with the mark",      \
       "the new state; the start resets the log")                                       \
-    X(install_forgot, PLAIN, "lmdb_snapshot.c: the received file is deleted",          \
+    X(install_forgot, PLAIN, "lmdb_snap_install.c: the received file is deleted",      \
       "the new state; the start resets the log")                                       \
     /* The loop: between what is durable, what others hear, what clients hear. */      \
     X(turn_disk, PLAIN, "node.c: before writes are handed to the disk",                \

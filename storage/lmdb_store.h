@@ -244,7 +244,7 @@ uint64_t lmdb_state_row_pages(const struct row *r);
 /* Deletes rows of generations that nobody reads, at most SWEEP_STEP, in one commit. */
 int lmdb_state_sweep(struct lmdb_store *ls, bool *out_more);
 
-/* ---- storage/lmdb_snapshot.c: verbs ---- */
+/* ---- storage/lmdb_snap_make.c, _recv.c, _install.c, lmdb_snapfile.c: verbs ---- */
 
 int lmdb_snapshot_make(struct store *s, group_id group, struct raft_snapshot *out);
 int lmdb_snapshot_read(struct store *s, group_id group, uint64_t id, uint64_t offset,

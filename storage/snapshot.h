@@ -16,7 +16,7 @@
  * end:  u64 rows, u64 state hash, as counted while writing.
  *
  * Needs:    storage/store.h, raft/record.h, raft/base/crc.h, hash.h.
- * Used by:  storage/lmdb_snapshot.c, tests/lib/mem_store.c.
+ * Used by:  storage/lmdb_snap*.c, tests/lib/mem_store.c.
  * Threads:  one owner at a time.
  */
 #ifndef KV_STORAGE_SNAPSHOT_H
