@@ -26,9 +26,10 @@ enum {
     KV_TXN_OPS_MAX = 128,               /* Compares, thens and elses, each. */
     KV_RANGE_ITEMS_DEFAULT = 1000,      /* Without option `limit`. */
     KV_RANGE_ITEMS_MAX = 10000,
-    KV_RANGE_BYTES_MAX = 1024 * 1024, /* Keys and values of a range reply: the item
+    KV_RANGE_BYTES_MAX = 1024 * 1024,  /* Keys and values of a range reply: the item
                                              * that reaches it is the last one. */
-    KV_OPAQUE_BYTES_MAX = 1024,       /* Options idem, token; a lock's name in fence. */
+    KV_OPAQUE_BYTES_MAX = 1024,        /* Option token; a lock's name in fence. */
+    KV_IDEM_BYTES_MAX = 255,           /* Option idem: it is part of a row's key. */
     KV_QUORUM_MAX = RAFT_REPLICAS_MAX, /* Options r and w. */
     KV_OPTION_MS_MAX =
         7 * 24 * 3600 * 1000, /* Any option that ends in _ms, but stamp. */
@@ -96,6 +97,8 @@ _Static_assert(KV_APPEND_ENTRIES_MAX <= KV_PEER_ENTRIES_MAX,
 _Static_assert((int)KV_REPLICAS_MAX <= (int)RAFT_REPLICAS_MAX,
                "raft can hold all replicas");
 _Static_assert(KV_NODES_MAX >= KV_REPLICAS_MAX, "each replica on a node of its own");
+_Static_assert((int)KV_IDEM_BYTES_MAX + 3 <= (int)KV_KEY_BYTES_MAX,
+               "a row's key holds slot, kind and idempotency key");
 _Static_assert((KV_SLOTS & (KV_SLOTS - 1)) == 0, "slots are a power of two");
 _Static_assert(KV_KEY_BYTES_MAX < 511, "LMDB's keys hold ours and a prefix");
 _Static_assert(KV_CONNECTIONS_DEFAULT <= KV_CONNECTIONS_MAX, "the default is allowed");

@@ -267,16 +267,10 @@ static int do_own_slots(struct apply *a, const struct command *c,
     return rc;
 }
 
-static bool needs_slot(const struct command *c)
-{
-    return c->kind == COMMAND_KV_PUT || c->kind == COMMAND_KV_DEL ||
-           c->kind == COMMAND_KV_CAS || c->kind == COMMAND_KV_INCR;
-}
-
 static int do_command(struct apply *a, const struct command *c, struct arena *keep,
                       struct apply_result *out)
 {
-    if (needs_slot(c) && !apply_owns(a, c->slot)) {
+    if (command_has_slot(c->kind) && !apply_owns(a, c->slot)) {
         out->code = KV_ENOTFOUND;
         return 0;
     }

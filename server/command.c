@@ -7,28 +7,72 @@ enum {
     COMMAND_HEAD_BYTES = 4,
     COMMAND_CAS_EXPECTED = 1,
     COMMAND_CAS_REPLACEMENT = 2,
+
+    /* The mask of prefixes. */
+    COMMAND_PREFIX_SESSION = 1,
+    COMMAND_PREFIX_IDEM = 2,
+    COMMAND_PREFIX_FENCE = 4,
+    COMMAND_PREFIX_ALL = 7,
+    COMMAND_SESSION_BYTES = 4 * 8,
+    COMMAND_IDEM_BYTES = 8 + 4 + 2,
+    COMMAND_FENCE_BYTES = 8 + 2,
 };
+
+bool command_has_slot(enum command_kind kind)
+{
+    return kind == COMMAND_KV_PUT || kind == COMMAND_KV_DEL || kind == COMMAND_KV_CAS ||
+           kind == COMMAND_KV_INCR;
+}
+
+/* The prefixes that `c` has; 0: it is written as version 1. */
+static uint8_t prefix_mask(const struct command *c)
+{
+    return (uint8_t)((c->session.session != 0 ? COMMAND_PREFIX_SESSION : 0) |
+                     (c->idem.key.len > 0 ? COMMAND_PREFIX_IDEM : 0) |
+                     (c->fence.lock.len > 0 ? COMMAND_PREFIX_FENCE : 0));
+}
 
 /* ---- writing ---- */
 
-size_t command_bytes(const struct command *c)
+static size_t prefix_bytes(const struct command *c)
+{
+    uint8_t mask = prefix_mask(c);
+    size_t bytes = mask != 0 ? 1 : 0;
+
+    if ((mask & COMMAND_PREFIX_SESSION) != 0) {
+        bytes += COMMAND_SESSION_BYTES;
+    }
+    if ((mask & COMMAND_PREFIX_IDEM) != 0) {
+        bytes += COMMAND_IDEM_BYTES + c->idem.key.len;
+    }
+    if ((mask & COMMAND_PREFIX_FENCE) != 0) {
+        bytes += COMMAND_FENCE_BYTES + c->fence.lock.len;
+    }
+    return bytes;
+}
+
+static size_t body_bytes(const struct command *c)
 {
     switch (c->kind) {
     case COMMAND_KV_PUT:
-        return COMMAND_HEAD_BYTES + 2 + 4 + c->key.len + c->value.len;
+        return 2 + 4 + c->key.len + c->value.len;
     case COMMAND_KV_DEL:
-        return COMMAND_HEAD_BYTES + 2 + c->key.len;
+        return 2 + c->key.len;
     case COMMAND_KV_CAS:
-        return COMMAND_HEAD_BYTES + 1 + 2 + 4 + 4 + c->key.len + c->expected.len +
-               c->replacement.len;
+        return 1 + 2 + 4 + 4 + c->key.len + c->expected.len + c->replacement.len;
     case COMMAND_KV_INCR:
-        return COMMAND_HEAD_BYTES + 8 + 2 + c->key.len;
+        return 8 + 2 + c->key.len;
     case COMMAND_MAP_SET:
-        return COMMAND_HEAD_BYTES + 8 + 8 + 4 + c->map.len;
+        return 8 + 8 + 4 + c->map.len;
     case COMMAND_OWN_SLOTS:
-        return COMMAND_HEAD_BYTES + 8 + COMMAND_SLOTS_BYTES;
+        return 8 + COMMAND_SLOTS_BYTES;
     }
     KV_UNREACHABLE();
+}
+
+size_t command_bytes(const struct command *c)
+{
+    return COMMAND_HEAD_BYTES + prefix_bytes(c) + body_bytes(c);
 }
 
 static uint8_t *write_u16(uint8_t *p, size_t v)
@@ -108,16 +152,49 @@ static uint8_t *write_body(uint8_t *p, const struct command *c)
     KV_UNREACHABLE();
 }
 
+static uint8_t *write_prefixes(uint8_t *p, const struct command *c)
+{
+    uint8_t mask = prefix_mask(c);
+
+    if (mask == 0) {
+        return p;
+    }
+    KV_ASSERT(command_has_slot(c->kind));
+    *p++ = mask;
+    if ((mask & COMMAND_PREFIX_SESSION) != 0) {
+        KV_ASSERT(c->session.ack <= c->session.seq);
+        KV_ASSERT((mask & COMMAND_PREFIX_IDEM) == 0);
+        p = write_u64(p, c->session.session);
+        p = write_u64(p, c->session.seq);
+        p = write_u64(p, c->session.ack);
+        p = write_u64(p, c->session.stamp_ms);
+    }
+    if ((mask & COMMAND_PREFIX_IDEM) != 0) {
+        KV_ASSERT(c->idem.key.len <= KV_IDEM_BYTES_MAX && c->idem.ttl_ms > 0);
+        p = write_u64(p, c->idem.stamp_ms);
+        p = write_u32(p, c->idem.ttl_ms);
+        p = write_u16(p, c->idem.key.len);
+        p = write_bytes(p, c->idem.key);
+    }
+    if ((mask & COMMAND_PREFIX_FENCE) != 0) {
+        KV_ASSERT(c->fence.lock.len <= KV_KEY_BYTES_MAX && c->fence.token > 0);
+        p = write_u64(p, c->fence.token);
+        p = write_u16(p, c->fence.lock.len);
+        p = write_bytes(p, c->fence.lock);
+    }
+    return p;
+}
+
 void command_encode(const struct command *c, uint8_t *out)
 {
     uint8_t *end;
 
     KV_ASSERT(c->slot < KV_SLOTS);
     KV_ASSERT(c->key.len <= KV_KEY_BYTES_MAX);
-    out[0] = COMMAND_VERSION;
+    out[0] = prefix_mask(c) == 0 ? COMMAND_VERSION : COMMAND_VERSION_PREFIXED;
     out[1] = (uint8_t)c->kind;
     kv_put_u16le(out + 2, c->slot);
-    end = write_body(out + COMMAND_HEAD_BYTES, c);
+    end = write_body(write_prefixes(out + COMMAND_HEAD_BYTES, c), c);
     KV_ASSERT((size_t)(end - out) == command_bytes(c));
 }
 
@@ -241,6 +318,83 @@ static int read_body(struct reader *r, struct command *c)
     }
 }
 
+static void read_session(struct reader *r, struct command_session *s)
+{
+    s->session = read_u64(r);
+    s->seq = read_u64(r);
+    s->ack = read_u64(r);
+    s->stamp_ms = read_u64(r);
+    r->bad = r->bad || s->session == 0 || s->ack > s->seq;
+}
+
+static void read_idem(struct reader *r, struct command_idem *i)
+{
+    i->stamp_ms = read_u64(r);
+    i->ttl_ms = read_u32(r);
+    i->key = read_bytes(r, read_u16(r), KV_IDEM_BYTES_MAX);
+    r->bad = r->bad || i->key.len == 0 || i->ttl_ms == 0;
+}
+
+static void read_fence(struct reader *r, struct command_fence *f)
+{
+    f->token = read_u64(r);
+    f->lock = read_bytes(r, read_u16(r), KV_KEY_BYTES_MAX);
+    r->bad = r->bad || f->lock.len == 0 || f->token == 0;
+}
+
+static int read_prefixes(struct reader *r, struct command *c)
+{
+    uint8_t mask = *read_raw(r, 1);
+
+    if (r->bad) {
+        return KV_ECORRUPT;
+    }
+    if ((mask & ~COMMAND_PREFIX_ALL) != 0) {
+        return KV_EFORMAT; /* A prefix of a later version. */
+    }
+    if ((mask & COMMAND_PREFIX_SESSION) != 0) {
+        read_session(r, &c->session);
+    }
+    if ((mask & COMMAND_PREFIX_IDEM) != 0) {
+        read_idem(r, &c->idem);
+    }
+    if ((mask & COMMAND_PREFIX_FENCE) != 0) {
+        read_fence(r, &c->fence);
+    }
+    r->bad = r->bad || mask == 0 ||
+             (mask & (COMMAND_PREFIX_SESSION | COMMAND_PREFIX_IDEM)) ==
+                 (COMMAND_PREFIX_SESSION | COMMAND_PREFIX_IDEM);
+    return 0;
+}
+
+/* All behind the version. */
+static int read_command(struct reader *r, bool is_prefixed, struct command *c)
+{
+    int rc;
+
+    c->kind = (enum command_kind) * read_raw(r, 1);
+    c->slot = read_u16(r);
+    if (r->bad) {
+        return KV_ECORRUPT;
+    }
+    if (is_prefixed) {
+        rc = read_prefixes(r, c);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    c->body = kv_bytes(r->at, r->left);
+    rc = read_body(r, c);
+    if (rc != 0) {
+        return rc;
+    }
+    if (r->bad || r->left > 0 || c->slot >= KV_SLOTS ||
+        (is_prefixed && !command_has_slot(c->kind))) {
+        return KV_ECORRUPT;
+    }
+    return 0;
+}
+
 int command_decode(struct kv_bytes payload, struct command *out)
 {
     struct reader r = {.at = payload.data, .left = payload.len};
@@ -251,28 +405,21 @@ int command_decode(struct kv_bytes payload, struct command *out)
     if (r.bad) {
         return KV_ECORRUPT;
     }
-    if (version != COMMAND_VERSION) {
+    if (version != COMMAND_VERSION && version != COMMAND_VERSION_PREFIXED) {
         return KV_EFORMAT;
     }
-    c.kind = (enum command_kind) * read_raw(&r, 1);
-    c.slot = read_u16(&r);
-    if (r.bad) {
-        return KV_ECORRUPT;
+    rc = read_command(&r, version == COMMAND_VERSION_PREFIXED, &c);
+    if (rc == 0) {
+        *out = c;
     }
-    rc = read_body(&r, &c);
-    if (rc != 0) {
-        return rc;
-    }
-    if (r.bad || r.left > 0 || c.slot >= KV_SLOTS) {
-        return KV_ECORRUPT;
-    }
-    *out = c;
-    return 0;
+    return rc;
 }
 
 bool command_is_urgent(struct kv_bytes payload)
 {
-    if (payload.len < COMMAND_HEAD_BYTES || payload.data[0] != COMMAND_VERSION) {
+    if (payload.len < COMMAND_HEAD_BYTES ||
+        (payload.data[0] != COMMAND_VERSION &&
+         payload.data[0] != COMMAND_VERSION_PREFIXED)) {
         return false;
     }
     return payload.data[1] == COMMAND_KV_DEL || payload.data[1] == COMMAND_MAP_SET ||

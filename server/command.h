@@ -2,11 +2,20 @@
  *
  * All integers little-endian. Every command begins with
  *
- *   0  u8   format version (1)
+ *   0  u8   format version: 1, or 2 where prefixes follow
  *   1  u8   kind
  *   2  u16  slot; 0 for kinds without slots
  *
- * and goes on, by kind:
+ * In version 2 a mask of prefixes comes next, u8 and never 0, and then each prefix
+ * whose bit is set, in the order of the bits. Only kinds with a slot have them:
+ *
+ *   1  SESSION  u64 session, u64 seq, u64 ack, u64 stamp ms: exactly once by a session
+ *   2  IDEM     u64 stamp ms, u32 ttl ms, u16 key bytes, key: exactly once by a key of
+ *               the client's; not together with SESSION
+ *   4  FENCE    u64 token, u16 lock bytes, lock: only where no higher token was seen
+ *
+ * A command without prefixes is written as version 1, so that logs stay small. Then, by
+ * kind, the body:
  *
  *   KV_PUT     u16 key bytes, u32 value bytes, key, value
  *   KV_DEL     u16 key bytes, key
@@ -17,9 +26,8 @@
  *   OWN_SLOTS  u64 revision offset, bitmap of KV_SLOTS bits (slot s: bit s % 8 of byte
  *              s / 8)
  *
- * Fields to come (session, sequence number, idempotency key) come with another
- * version. A replica that meets a version or kind that it does not know must not go
- * on: it would apply something else than the others.
+ * A replica that meets a version, kind or prefix that it does not know must not go on:
+ * it would apply something else than the others.
  *
  * Needs:    raft/base, rpc/limits.h.
  * Used by:  server/group_write.c, apply.c, meta.c.
@@ -37,6 +45,7 @@
 
 enum {
     COMMAND_VERSION = 1,
+    COMMAND_VERSION_PREFIXED = 2,
     COMMAND_SLOTS_BYTES = KV_SLOTS / 8,
     COMMAND_MAP_BYTES_MAX = KV_VALUE_BYTES_MAX, /* An encoded map is one row. */
 };
@@ -48,6 +57,25 @@ enum command_kind {
     COMMAND_KV_INCR = 4,
     COMMAND_MAP_SET = 32,   /* Group meta: the whole cluster map. */
     COMMAND_OWN_SLOTS = 33, /* Data groups: which slots they own, once. */
+};
+
+/* The prefixes; each is absent where its first field is zero or empty. */
+struct command_session {
+    uint64_t session;  /* 0: no such prefix. */
+    uint64_t seq;      /* Of this write; >= ack. */
+    uint64_t ack;      /* All below it have ended at the client. */
+    uint64_t stamp_ms; /* Cluster time of the first sending. */
+};
+
+struct command_idem {
+    struct kv_bytes key; /* 1..KV_IDEM_BYTES_MAX bytes; empty: no such prefix. */
+    uint64_t stamp_ms;   /* As above. */
+    uint32_t ttl_ms;     /* >= 1: how long the record lives behind its use. */
+};
+
+struct command_fence {
+    struct kv_bytes lock; /* 1..KV_KEY_BYTES_MAX bytes; empty: no such prefix. */
+    uint64_t token;       /* >= 1 */
 };
 
 /* One command; each kind uses the fields named above, the others are zero. All bytes
@@ -67,6 +95,10 @@ struct command {
     struct kv_bytes map;         /* MAP_SET: map_encode() of rpc/map.h. */
     uint64_t rev_offset;         /* OWN_SLOTS. */
     struct kv_bytes slots;       /* OWN_SLOTS: COMMAND_SLOTS_BYTES bytes. */
+    struct command_session session;
+    struct command_idem idem;
+    struct command_fence fence;
+    struct kv_bytes body; /* Decoded ones: the kind's fields, as they are encoded. */
 };
 
 /* Bytes of the encoding. */
@@ -76,9 +108,12 @@ size_t command_bytes(const struct command *c);
  * checked them. */
 void command_encode(const struct command *c, uint8_t *out);
 
-/* Reads a payload. Returns 0; KV_EFORMAT (unknown version or kind); KV_ECORRUPT
+/* Reads a payload. Returns 0; KV_EFORMAT (unknown version, kind or prefix); KV_ECORRUPT
  * (lengths or values that no encoder writes). */
 KV_MUST_CHECK int command_decode(struct kv_bytes payload, struct command *out);
+
+/* May a command of this kind have prefixes? Those with a slot. */
+bool command_has_slot(enum command_kind kind);
 
 /* True when carrying the command out frees space or keeps the cluster working: it may
  * use the disk's reserve. False for anything unknown. */

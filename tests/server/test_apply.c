@@ -293,7 +293,7 @@ static void configurations_reach_the_state(void **state)
 
 static void what_it_does_not_know_stops_it_and_changes_nothing(void **state)
 {
-    static const uint8_t future[] = {COMMAND_VERSION + 1, 1, 0, 0};
+    static const uint8_t future[] = {COMMAND_VERSION_PREFIXED + 1, 1, 0, 0};
     static const uint8_t broken[] = {COMMAND_VERSION, COMMAND_KV_DEL, 0, 0, 9, 0};
     struct machine *m = machine_new();
     struct apply_result r;

@@ -14,7 +14,7 @@ static uint8_t slots[COMMAND_SLOTS_BYTES];
 
 static const struct command *examples(size_t *out_count)
 {
-    static struct command c[7];
+    static struct command c[11];
 
     c[0] = (struct command){.kind = COMMAND_KV_PUT, .slot = 77};
     c[0].key = kv_bytes_str("key");
@@ -37,7 +37,16 @@ static const struct command *examples(size_t *out_count)
     command_slot_set(slots, 0);
     command_slot_set(slots, 9999);
     c[6].slots = kv_bytes(slots, sizeof slots);
-    *out_count = 7;
+    c[7] = c[0];
+    c[7].session = (struct command_session){UINT64_MAX, 9, 9, 1234};
+    c[8] = c[1];
+    c[8].idem = (struct command_idem){kv_bytes_str("order-1"), 77, 60000};
+    c[9] = c[4];
+    c[9].fence = (struct command_fence){kv_bytes_str("lock"), 3};
+    c[10] = c[2];
+    c[10].session = (struct command_session){1, 2, 0, 0};
+    c[10].fence = c[9].fence;
+    *out_count = 11;
     return c;
 }
 
@@ -56,6 +65,14 @@ static void assert_same(const struct command *a, const struct command *b)
     assert_true(kv_bytes_equal(a->map, b->map));
     assert_true(a->rev_offset == b->rev_offset);
     assert_true(kv_bytes_equal(a->slots, b->slots));
+    assert_true(a->session.session == b->session.session &&
+                a->session.seq == b->session.seq && a->session.ack == b->session.ack &&
+                a->session.stamp_ms == b->session.stamp_ms);
+    assert_true(kv_bytes_equal(a->idem.key, b->idem.key));
+    assert_true(a->idem.stamp_ms == b->idem.stamp_ms);
+    assert_int_equal(a->idem.ttl_ms, b->idem.ttl_ms);
+    assert_true(kv_bytes_equal(a->fence.lock, b->fence.lock));
+    assert_true(a->fence.token == b->fence.token);
 }
 
 static void decodes_what_it_encodes(void **state)
@@ -107,7 +124,7 @@ static void unknown_version_and_kind_are_told_apart_from_damage(void **state)
     c.key = kv_bytes_str("k");
     len = command_bytes(&c);
     command_encode(&c, out);
-    out[0] = COMMAND_VERSION + 1;
+    out[0] = COMMAND_VERSION_PREFIXED + 1;
     assert_int_equal(command_decode(kv_bytes(out, len), &back), KV_EFORMAT);
     out[0] = COMMAND_VERSION;
     out[1] = 99;
@@ -115,6 +132,111 @@ static void unknown_version_and_kind_are_told_apart_from_damage(void **state)
     out[1] = COMMAND_KV_DEL;
     kv_put_u16le(out + 2, KV_SLOTS);
     assert_int_equal(command_decode(kv_bytes(out, len), &back), KV_ECORRUPT);
+}
+
+static void without_a_prefix_version_1_is_written(void **state)
+{
+    uint8_t out[4096];
+    size_t count;
+    const struct command *c = examples(&count);
+
+    (void)state;
+    for (size_t i = 0; i < count; i++) {
+        command_encode(&c[i], out);
+        assert_int_equal(out[0], i < 7 ? COMMAND_VERSION : COMMAND_VERSION_PREFIXED);
+    }
+}
+
+static void the_body_is_the_same_whatever_the_prefix_says(void **state)
+{
+    uint8_t plain[64];
+    uint8_t prefixed[128];
+    struct command c = {.kind = COMMAND_KV_INCR, .delta = 5};
+    struct command back[2];
+    size_t len;
+
+    (void)state;
+    c.key = kv_bytes_str("k");
+    len = command_bytes(&c);
+    command_encode(&c, plain);
+    assert_int_equal(command_decode(kv_bytes(plain, len), &back[0]), 0);
+    c.session = (struct command_session){1, 2, 1, 4};
+    c.fence = (struct command_fence){kv_bytes_str("lock"), 3};
+    len = command_bytes(&c);
+    command_encode(&c, prefixed);
+    assert_int_equal(command_decode(kv_bytes(prefixed, len), &back[1]), 0);
+    assert_true(back[0].body.len > 0);
+    assert_true(kv_bytes_equal(back[0].body, back[1].body));
+}
+
+static void a_prefix_of_a_later_version_stops_the_replica(void **state)
+{
+    uint8_t out[128];
+    struct command c = {.kind = COMMAND_KV_DEL};
+    struct command back;
+    size_t len;
+
+    (void)state;
+    c.key = kv_bytes_str("k");
+    c.session = (struct command_session){1, 2, 1, 4};
+    len = command_bytes(&c);
+    command_encode(&c, out);
+    for (int bit = 3; bit < 8; bit++) {
+        out[4] = (uint8_t)(1 | 1 << bit);
+        assert_int_equal(command_decode(kv_bytes(out, len), &back), KV_EFORMAT);
+    }
+}
+
+static void prefixes_that_no_encoder_writes_are_refused(void **state)
+{
+    uint8_t out[512];
+    struct command c = {.kind = COMMAND_KV_DEL};
+    struct command back;
+    size_t len;
+
+    (void)state;
+    c.key = kv_bytes_str("k");
+    c.session = (struct command_session){1, 2, 1, 4};
+    len = command_bytes(&c);
+    command_encode(&c, out);
+    kv_put_u64le(out + 5, 0); /* No session. */
+    assert_int_equal(command_decode(kv_bytes(out, len), &back), KV_ECORRUPT);
+    kv_put_u64le(out + 5, 1);
+    kv_put_u64le(out + 5 + 16, 3); /* Acknowledged before it was sent. */
+    assert_int_equal(command_decode(kv_bytes(out, len), &back), KV_ECORRUPT);
+    kv_put_u64le(out + 5 + 16, 2);
+    assert_int_equal(command_decode(kv_bytes(out, len), &back), 0);
+    out[1] = COMMAND_MAP_SET; /* A kind without a slot has none. */
+    assert_int_equal(command_decode(kv_bytes(out, len), &back), KV_ECORRUPT);
+
+    c.session.session = 0;
+    len = command_bytes(&c);
+    command_encode(&c, out);
+    memmove(out + 5, out + 4, len - 4);
+    out[0] = COMMAND_VERSION_PREFIXED;
+    out[4] = 0; /* An empty mask. */
+    assert_int_equal(command_decode(kv_bytes(out, len + 1), &back), KV_ECORRUPT);
+}
+
+static void a_session_and_an_idempotency_key_exclude_each_other(void **state)
+{
+    uint8_t out[128];
+    struct command c = {.kind = COMMAND_KV_DEL};
+    struct command back;
+    size_t len;
+
+    (void)state;
+    c.key = kv_bytes_str("k");
+    c.idem = (struct command_idem){kv_bytes_str("i"), 1, 1};
+    len = command_bytes(&c);
+    command_encode(&c, out);
+    memmove(out + 5 + 32, out + 5, len - 5);
+    memset(out + 5, 0, 32);
+    out[5] = 1; /* The session. */
+    out[4] = 3;
+    assert_int_equal(command_decode(kv_bytes(out, len + 32), &back), KV_ECORRUPT);
+    out[4] = 1;
+    assert_int_equal(command_decode(kv_bytes(out, len + 32), &back), KV_ECORRUPT);
 }
 
 static void an_empty_key_and_a_long_one_are_refused(void **state)
@@ -163,7 +285,7 @@ static void random_bytes_never_reach_outside(void **state)
                 (uint8_t)(prng_below(&p, 3) == 0 ? prng_next(&p) : prng_below(&p, 6));
         }
         if (len > 0) {
-            bytes[0] = COMMAND_VERSION;
+            bytes[0] = i % 2 == 0 ? COMMAND_VERSION : COMMAND_VERSION_PREFIXED;
         }
         if (command_decode(kv_bytes(bytes, len), &c) == 0 && c.key.len > 0) {
             assert_true(c.key.data >= bytes && c.key.data + c.key.len <= bytes + len);
@@ -197,6 +319,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(decodes_what_it_encodes),
         cmocka_unit_test(refuses_every_other_length),
         cmocka_unit_test(unknown_version_and_kind_are_told_apart_from_damage),
+        cmocka_unit_test(without_a_prefix_version_1_is_written),
+        cmocka_unit_test(the_body_is_the_same_whatever_the_prefix_says),
+        cmocka_unit_test(a_prefix_of_a_later_version_stops_the_replica),
+        cmocka_unit_test(prefixes_that_no_encoder_writes_are_refused),
+        cmocka_unit_test(a_session_and_an_idempotency_key_exclude_each_other),
         cmocka_unit_test(an_empty_key_and_a_long_one_are_refused),
         cmocka_unit_test(a_map_must_move_the_epoch_up),
         cmocka_unit_test(random_bytes_never_reach_outside),
