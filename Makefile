@@ -384,7 +384,7 @@ endif
 
 BENCH_SRC := $(wildcard tests/bench/bench_*.c)
 define bench_rule
-$(O)/$(1:.c=): $(O)/$(1:.c=.o) $(LIBTEST) $(LIBJEPSEN) $(HOUSE)
+$(O)/$(1:.c=): $(O)/$(1:.c=.o) $(call obj,client/kvctl_hist.c) $(LIBTEST) $(LIBJEPSEN) $(HOUSE)
 	$$(call link,$(HOUSE_LIBS) $(LIBS_jansson) -lm)
 endef
 $(foreach b,$(BENCH_SRC),$(eval $(call bench_rule,$(b))))
@@ -404,6 +404,19 @@ jepsen-long: all ## the same as a swarm for HOURS=1, seeds printed
 
 bench: all $(patsubst %.c,$(O)/%,$(BENCH_SRC)) ## measure failover and throughput (tests/bench)
 	@BUILD='$(BUILD)' BIN='$(O)' tests/bench/run.sh
+
+# Load on etcd and redis; the only program that needs nghttp2, so `make all` leaves it out.
+RIVAL_SRC := $(wildcard tests/bench/rival*.c)
+LIBS_nghttp2 := $(call pkg,--libs,libnghttp2,-lnghttp2)
+$(O)/kvrival: $(call obj,$(RIVAL_SRC) client/kvctl_hist.c) $(LIBBASE)
+	$(call link,$(LIBS_nghttp2))
+
+.PHONY: bench-limits bench-versus
+bench-limits: $(O)/tests/bench/bench_limits ## what the machine can do: sync, LMDB commits, loopback echo (SECONDS=1 ROUNDS=5)
+	@$< '$(or $(SECONDS),1)' '$(or $(TMPDIR),/tmp)' '$(or $(ROUNDS),5)'
+
+bench-versus: deps-bench all $(O)/kvrival ## kvd, etcd and redis in turn, same work (ROUNDS=5 SECONDS_EACH=5)
+	@BUILD='$(BUILD)' BIN='$(O)' tests/bench/versus.sh
 
 # ---- the tree's own rules -------------------------------------------------------
 
@@ -443,12 +456,15 @@ stats: ## lines, asserts, comments per folder
 CLUSTER = BIN='$(O)' NODES='$(NODES)' NODES_ORIGIN='$(origin NODES)' NGROUPS='$(NGROUPS)' \
   NGROUPS_ORIGIN='$(origin NGROUPS)' PORT_BASE='$(PORT_BASE)' PORT_BASE_ORIGIN='$(origin PORT_BASE)' \
   CLUSTER_DIR='$(CLUSTER_DIR)' scripts/cluster.sh
-.PHONY: deps deps-build up down wipe
+.PHONY: deps deps-build deps-bench up down wipe
 deps: ## install the Debian packages for building and testing
 	@BUILD='$(BUILD)' scripts/deps.sh build test
 
 deps-build:
 	@scripts/deps.sh build
+
+deps-bench: ## what bench-versus compares with: etcd, redis, and nghttp2 to talk to etcd
+	@BUILD='$(BUILD)' scripts/deps.sh build test bench
 
 up: ## start a cluster: NODES=3|5 NGROUPS=8 PORT_BASE=7400
 	@scripts/deps.sh build
@@ -486,5 +502,5 @@ clean: ## delete $(BUILD)
 help: ## list targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
 
--include $(shell find $(O) -name '*.d' -not -path '$(O)/debug/*' -not -path '$(O)/asan/*' \
+-include $(shell find $(O) -type f -name '*.d' -not -path '$(O)/debug/*' -not -path '$(O)/asan/*' \
   -not -path '$(O)/tsan/*' -not -path '$(O)/fuzz/*' -not -path '$(O)/mutants/*' 2>/dev/null)

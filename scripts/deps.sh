@@ -1,12 +1,13 @@
 #!/bin/bash
 # scripts/deps.sh - installs the Debian packages that building or testing needs.
 #
-#   deps.sh build|test [build|test]
+#   deps.sh build|test|bench ...
 #
 # As root it installs what is missing with apt-get. As another user it prints the
 # one line that root has to run and exits 2. With everything there it says nothing
 # and touches nothing. `test` also puts promtool and an npm MessagePack-RPC client
 # into $BUILD/tools (not into the system); without them their tests are skipped.
+# `bench` is what `make bench-versus` compares with; etcd, too, is only unpacked there.
 set -u
 
 build_packages="gcc libc6-dev make pkg-config libuv1-dev libmsgpack-dev liblmdb-dev
@@ -14,8 +15,11 @@ build_packages="gcc libc6-dev make pkg-config libuv1-dev libmsgpack-dev liblmdb-
 test_packages="libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 shellcheck curl
   python3 python3-msgpack python3-pynvim ca-certificates"
 
+bench_packages="libnghttp2-dev redis-tools curl"
+
 want=
 want_tools=
+want_etcd=
 for kind in "${@:-build}"; do
   case $kind in
     build) want="$want $build_packages" ;;
@@ -25,7 +29,11 @@ for kind in "${@:-build}"; do
       command -v npm > /dev/null || want="$want nodejs npm"
       want_tools=1
       ;;
-    *) echo "usage: deps.sh build|test" >&2; exit 2 ;;
+    bench)
+      want="$want $bench_packages"
+      want_etcd=1
+      ;;
+    *) echo "usage: deps.sh build|test|bench" >&2; exit 2 ;;
   esac
 done
 
@@ -61,15 +69,35 @@ if [ -n "$missing" ]; then
   rm -f "$log"
 fi
 
-[ -n "$want_tools" ] || exit 0
+[ -n "$want_tools$want_etcd" ] || exit 0
 tools=${BUILD:-build}/tools
 mkdir -p "$tools" || exit 1
 
+# unpack PACKAGE DIR: a Debian package's files, without its service or its scripts.
+unpack() {
+  (cd "$2" && apt-get -q download "$1" > log 2>&1 && dpkg-deb -x "$1"_*.deb .)
+}
+
+# Like prometheus below, etcd-server would start a service.
+if [ -n "$want_etcd" ] && ! command -v etcd > /dev/null && [ ! -x "$tools/etcd/usr/bin/etcd" ]; then
+  tmp=$(mktemp -d "$tools/deb.XXXXXX")
+  chmod 755 "$tmp"
+  if unpack etcd-server "$tmp"; then
+    rm -f "$tmp"/*.deb
+    mv "$tmp" "$tools/etcd"
+  else
+    rm -rf "$tmp"
+    echo "deps: etcd-server cannot be downloaded; bench-versus needs it" >&2
+    exit 2
+  fi
+fi
+
+[ -n "$want_tools" ] || exit 0
 # The prometheus package would start a service: only its checker is unpacked.
 if ! command -v promtool > /dev/null && [ ! -x "$tools/promtool" ]; then
   tmp=$(mktemp -d "$tools/deb.XXXXXX")
   chmod 755 "$tmp"
-  if (cd "$tmp" && apt-get -q download prometheus > log 2>&1 && dpkg-deb -x prometheus_*.deb .) &&
+  if unpack prometheus "$tmp" &&
     mv "$tmp/usr/bin/promtool" "$tools/promtool"; then
     :
   else
