@@ -31,6 +31,13 @@ enum {
     KV_OPAQUE_BYTES_MAX = 1024,        /* Option token; a lock's name in fence. */
     KV_IDEM_BYTES_MAX = 255,           /* Option idem: it is part of a row's key. */
     KV_QUORUM_MAX = RAFT_REPLICAS_MAX, /* Options r and w. */
+    KV_LOCK_NAME_BYTES_MAX = 256,
+    KV_LOCK_OWNER_BYTES_MAX = 128, /* Option owner. */
+    KV_LOCK_VALUE_BYTES_MAX = 512, /* Option value: what lock.info shows. */
+    KV_LOCK_PERMITS_MAX = 512,     /* Of a semaphore. */
+    KV_LOCK_CLAIMS_MAX = 1024,     /* Holders and waiters of one lock. */
+    KV_LOCK_TTL_MS_MIN = 100,      /* A lease, and a place in the queue. */
+    KV_LOCK_TTL_MS_DEFAULT = 10000,
     KV_OPTION_MS_MAX =
         7 * 24 * 3600 * 1000, /* Any option that ends in _ms, but stamp. */
 
@@ -101,6 +108,11 @@ _Static_assert((int)KV_IDEM_BYTES_MAX + 3 <= (int)KV_KEY_BYTES_MAX,
                "a row's key holds slot, kind and idempotency key");
 _Static_assert((KV_SLOTS & (KV_SLOTS - 1)) == 0, "slots are a power of two");
 _Static_assert(KV_KEY_BYTES_MAX < 511, "LMDB's keys hold ours and a prefix");
+_Static_assert((int)KV_LOCK_PERMITS_MAX < (int)KV_LOCK_CLAIMS_MAX,
+               "a semaphore that is all given away has room for waiters");
+_Static_assert(KV_LOCK_CLAIMS_MAX *(KV_LOCK_OWNER_BYTES_MAX + KV_LOCK_VALUE_BYTES_MAX +
+                                    32) <= KV_VALUE_BYTES_MAX - 64,
+               "all claims of a lock fit into a row");
 _Static_assert(KV_CONNECTIONS_DEFAULT <= KV_CONNECTIONS_MAX, "the default is allowed");
 
 #endif

@@ -283,6 +283,11 @@ static int do_command(struct apply *a, const struct command *c, struct arena *ke
         return do_cas(a, c, keep, out);
     case COMMAND_KV_INCR:
         return do_incr(a, c, out);
+    case COMMAND_LOCK_ACQUIRE:
+    case COMMAND_LOCK_RELEASE:
+    case COMMAND_LOCK_EXPIRE:
+    case COMMAND_LOCK_CANCEL:
+        return apply_lock(a, c, out);
     case COMMAND_MAP_SET:
         return do_map_set(a, c, out);
     case COMMAND_OWN_SLOTS:

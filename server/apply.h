@@ -17,6 +17,7 @@
 #include "raft/base/arena.h"
 #include "raft/base/check.h"
 #include "server/command.h"
+#include "server/lock.h"
 #include "storage/state.h"
 
 /* A group's state machine: the state, and what of it is needed so often that it is kept
@@ -34,7 +35,8 @@ struct apply {
 struct apply_result {
     /* 0, or why nothing was changed: KV_EBADREQUEST (not a number), KV_EOVERFLOW,
      * KV_ENOTFOUND (the group does not own the slot), KV_EEXIST (another map or slots
-     * were there first), KV_ENOMEM (no room in `keep`). */
+     * were there first), KV_ENOMEM (no room in `keep`); of a lock KV_EBADREQUEST
+     * (another number of permits), KV_EBUSY (too many wait). */
     int code;
     uint64_t rev;   /* Of the entry; cas that did not swap: of the current value. */
     bool deleted;   /* del */
@@ -44,7 +46,10 @@ struct apply_result {
     int64_t number;        /* incr */
     bool is_map;           /* The map changed: `map` is it, a view into the entry. */
     struct kv_bytes map;
-    bool is_slots; /* The slots of the group are known from here on. */
+    bool is_slots;             /* The slots of the group are known from here on. */
+    bool is_lock;              /* A lock's command: */
+    struct kv_bytes lock_name; /* a view into the entry, */
+    struct lock_change lock;   /* views that live until the next call. */
 };
 
 /* ---- life ---- */
@@ -68,7 +73,16 @@ void apply_close(struct apply *a);
 KV_MUST_CHECK int apply_entry(struct apply *a, const struct raft_entry *entry,
                               struct arena *keep, struct apply_result *out);
 
+/* apply_lock.c: carries out LOCK_*. 0, or what apply_entry() returns for rows. */
+KV_MUST_CHECK int apply_lock(struct apply *a, const struct command *c,
+                             struct apply_result *out);
+
 /* ---- looking in ---- */
+
+/* Reads a lock; one without claims where there is none. Views into `arena`. 0,
+ * KV_EDAMAGED, KV_ENOMEM, KV_EFORMAT. */
+KV_MUST_CHECK int apply_lock_read(struct state *st, struct kv_bytes name,
+                                  struct arena *arena, struct lock *out);
 
 /* May a key of this slot be read or written here? */
 static inline bool apply_owns(const struct apply *a, uint16_t slot)

@@ -16,12 +16,28 @@ enum {
     COMMAND_SESSION_BYTES = 4 * 8,
     COMMAND_IDEM_BYTES = 8 + 4 + 2,
     COMMAND_FENCE_BYTES = 8 + 2,
+
+    COMMAND_LOCK_WAIT = 1,
+    COMMAND_LOCK_GIVE_BACK = 1,
 };
 
 bool command_has_slot(enum command_kind kind)
 {
-    return kind == COMMAND_KV_PUT || kind == COMMAND_KV_DEL || kind == COMMAND_KV_CAS ||
-           kind == COMMAND_KV_INCR;
+    switch (kind) {
+    case COMMAND_KV_PUT:
+    case COMMAND_KV_DEL:
+    case COMMAND_KV_CAS:
+    case COMMAND_KV_INCR:
+    case COMMAND_LOCK_ACQUIRE:
+    case COMMAND_LOCK_RELEASE:
+    case COMMAND_LOCK_EXPIRE:
+    case COMMAND_LOCK_CANCEL:
+        return true;
+    case COMMAND_MAP_SET:
+    case COMMAND_OWN_SLOTS:
+        break;
+    }
+    return false;
 }
 
 /* The prefixes that `c` has; 0: it is written as version 1. */
@@ -62,6 +78,13 @@ static size_t body_bytes(const struct command *c)
         return 1 + 2 + 4 + 4 + c->key.len + c->expected.len + c->replacement.len;
     case COMMAND_KV_INCR:
         return 8 + 2 + c->key.len;
+    case COMMAND_LOCK_ACQUIRE:
+        return 1 + 2 + 4 + 2 + 1 + 2 + c->key.len + c->owner.len + c->value.len;
+    case COMMAND_LOCK_RELEASE:
+    case COMMAND_LOCK_EXPIRE:
+        return 8 + 2 + c->key.len;
+    case COMMAND_LOCK_CANCEL:
+        return 1 + 2 + 1 + c->key.len + c->owner.len;
     case COMMAND_MAP_SET:
         return 8 + 8 + 4 + c->map.len;
     case COMMAND_OWN_SLOTS:
@@ -119,6 +142,36 @@ static uint8_t *write_cas(uint8_t *p, const struct command *c)
     return write_bytes(p, c->replacement);
 }
 
+static uint8_t *write_lock(uint8_t *p, const struct command *c)
+{
+    KV_ASSERT(c->key.len <= KV_LOCK_NAME_BYTES_MAX);
+    KV_ASSERT(c->owner.len <= KV_LOCK_OWNER_BYTES_MAX);
+    switch ((int)c->kind) {
+    case COMMAND_LOCK_ACQUIRE:
+        KV_ASSERT(c->permits >= 1 && c->permits <= KV_LOCK_PERMITS_MAX);
+        KV_ASSERT(c->value.len <= KV_LOCK_VALUE_BYTES_MAX);
+        *p++ = c->may_wait ? COMMAND_LOCK_WAIT : 0;
+        p = write_u16(p, c->permits);
+        p = write_u32(p, c->ttl_ms);
+        p = write_u16(p, c->key.len);
+        *p++ = (uint8_t)c->owner.len;
+        p = write_u16(p, c->value.len);
+        p = write_bytes(p, c->key);
+        p = write_bytes(p, c->owner);
+        return write_bytes(p, c->value);
+    case COMMAND_LOCK_CANCEL:
+        *p++ = c->give_back ? COMMAND_LOCK_GIVE_BACK : 0;
+        p = write_u16(p, c->key.len);
+        *p++ = (uint8_t)c->owner.len;
+        p = write_bytes(p, c->key);
+        return write_bytes(p, c->owner);
+    default:
+        p = write_u64(p, c->token);
+        p = write_u16(p, c->key.len);
+        return write_bytes(p, c->key);
+    }
+}
+
 static uint8_t *write_body(uint8_t *p, const struct command *c)
 {
     switch (c->kind) {
@@ -137,6 +190,11 @@ static uint8_t *write_body(uint8_t *p, const struct command *c)
         p = write_u64(p, (uint64_t)c->delta);
         p = write_u16(p, c->key.len);
         return write_bytes(p, c->key);
+    case COMMAND_LOCK_ACQUIRE:
+    case COMMAND_LOCK_RELEASE:
+    case COMMAND_LOCK_EXPIRE:
+    case COMMAND_LOCK_CANCEL:
+        return write_lock(p, c);
     case COMMAND_MAP_SET:
         KV_ASSERT(c->map.len > 0 && c->map.len <= COMMAND_MAP_BYTES_MAX);
         KV_ASSERT(c->epoch > c->epoch_replaced);
@@ -282,6 +340,57 @@ static void read_cas(struct reader *r, struct command *c)
     c->replacement = read_bytes(r, replacement_len, KV_VALUE_BYTES_MAX);
 }
 
+static struct kv_bytes read_name(struct reader *r, size_t len)
+{
+    r->bad = r->bad || len == 0;
+    return read_bytes(r, len, KV_LOCK_NAME_BYTES_MAX);
+}
+
+static struct kv_bytes read_owner(struct reader *r, size_t len)
+{
+    r->bad = r->bad || len == 0;
+    return read_bytes(r, len, KV_LOCK_OWNER_BYTES_MAX);
+}
+
+static void read_acquire(struct reader *r, struct command *c)
+{
+    uint8_t flags = *read_raw(r, 1);
+    size_t name_len;
+    size_t owner_len;
+    size_t value_len;
+
+    c->may_wait = (flags & COMMAND_LOCK_WAIT) != 0;
+    c->permits = read_u16(r);
+    c->ttl_ms = read_u32(r);
+    name_len = read_u16(r);
+    owner_len = *read_raw(r, 1);
+    value_len = read_u16(r);
+    r->bad = r->bad || flags > COMMAND_LOCK_WAIT || c->permits < 1 ||
+             c->permits > KV_LOCK_PERMITS_MAX || c->ttl_ms < KV_LOCK_TTL_MS_MIN;
+    c->key = read_name(r, name_len);
+    c->owner = read_owner(r, owner_len);
+    c->value = read_bytes(r, value_len, KV_LOCK_VALUE_BYTES_MAX);
+}
+
+static void read_token(struct reader *r, struct command *c)
+{
+    c->token = read_u64(r);
+    c->key = read_name(r, read_u16(r));
+    r->bad = r->bad || c->token == 0;
+}
+
+static void read_cancel(struct reader *r, struct command *c)
+{
+    uint8_t flags = *read_raw(r, 1);
+    size_t name_len = read_u16(r);
+    size_t owner_len = *read_raw(r, 1);
+
+    c->give_back = (flags & COMMAND_LOCK_GIVE_BACK) != 0;
+    r->bad = r->bad || flags > COMMAND_LOCK_GIVE_BACK;
+    c->key = read_name(r, name_len);
+    c->owner = read_owner(r, owner_len);
+}
+
 static void read_map(struct reader *r, struct command *c)
 {
     c->epoch_replaced = read_u64(r);
@@ -305,6 +414,16 @@ static int read_body(struct reader *r, struct command *c)
     case COMMAND_KV_INCR:
         c->delta = (int64_t)read_u64(r);
         c->key = read_key(r, read_u16(r));
+        return 0;
+    case COMMAND_LOCK_ACQUIRE:
+        read_acquire(r, c);
+        return 0;
+    case COMMAND_LOCK_RELEASE:
+    case COMMAND_LOCK_EXPIRE:
+        read_token(r, c);
+        return 0;
+    case COMMAND_LOCK_CANCEL:
+        read_cancel(r, c);
         return 0;
     case COMMAND_MAP_SET:
         read_map(r, c);
@@ -422,6 +541,15 @@ bool command_is_urgent(struct kv_bytes payload)
          payload.data[0] != COMMAND_VERSION_PREFIXED)) {
         return false;
     }
-    return payload.data[1] == COMMAND_KV_DEL || payload.data[1] == COMMAND_MAP_SET ||
-           payload.data[1] == COMMAND_OWN_SLOTS;
+    switch (payload.data[1]) {
+    case COMMAND_KV_DEL:
+    case COMMAND_LOCK_RELEASE:
+    case COMMAND_LOCK_EXPIRE:
+    case COMMAND_LOCK_CANCEL:
+    case COMMAND_MAP_SET:
+    case COMMAND_OWN_SLOTS:
+        return true;
+    default:
+        return false;
+    }
 }

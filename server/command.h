@@ -22,6 +22,12 @@
  *   KV_CAS     u8 flags (1: expects a value, 2: brings a value), u16 key bytes,
  *              u32 expected bytes, u32 replacement bytes, key, expected, replacement
  *   KV_INCR    i64 delta, u16 key bytes, key
+ *   LOCK_ACQUIRE  u8 flags (1: may wait), u16 permits, u32 ttl_ms, u16 key bytes,
+ *                 u8 owner bytes, u16 value bytes, key, owner, value
+ *   LOCK_RELEASE, LOCK_EXPIRE
+ *                 u64 token, u16 key bytes, key
+ *   LOCK_CANCEL   u8 flags (1: give back what is held), u16 key bytes, u8 owner bytes,
+ *                 key, owner
  *   MAP_SET    u64 epoch that it replaces, u64 its own epoch, u32 map bytes, map
  *   OWN_SLOTS  u64 revision offset, bitmap of KV_SLOTS bits (slot s: bit s % 8 of byte
  *              s / 8)
@@ -55,8 +61,12 @@ enum command_kind {
     COMMAND_KV_DEL = 2,
     COMMAND_KV_CAS = 3,
     COMMAND_KV_INCR = 4,
-    COMMAND_MAP_SET = 32,   /* Group meta: the whole cluster map. */
-    COMMAND_OWN_SLOTS = 33, /* Data groups: which slots they own, once. */
+    COMMAND_LOCK_ACQUIRE = 8,
+    COMMAND_LOCK_RELEASE = 9, /* By the holder. */
+    COMMAND_LOCK_EXPIRE = 10, /* By the leader: the lease has run out. */
+    COMMAND_LOCK_CANCEL = 11, /* A waiter gives up, or is gone. */
+    COMMAND_MAP_SET = 32,     /* Group meta: the whole cluster map. */
+    COMMAND_OWN_SLOTS = 33,   /* Data groups: which slots they own, once. */
 };
 
 /* The prefixes; each is absent where its first field is zero or empty. */
@@ -85,11 +95,17 @@ struct command {
     uint16_t slot;               /* < KV_SLOTS */
     bool has_expected;           /* CAS: false: the key must not exist. */
     bool has_replacement;        /* CAS: false: the key is deleted. */
-    struct kv_bytes key;         /* 1..KV_KEY_BYTES_MAX bytes. */
-    struct kv_bytes value;       /* PUT. */
+    struct kv_bytes key;         /* 1..KV_KEY_BYTES_MAX bytes; a lock's name. */
+    struct kv_bytes value;       /* PUT; LOCK_ACQUIRE: what info shows. */
     struct kv_bytes expected;    /* CAS. */
     struct kv_bytes replacement; /* CAS. */
     int64_t delta;               /* INCR. */
+    bool may_wait;               /* LOCK_ACQUIRE */
+    bool give_back;              /* LOCK_CANCEL */
+    uint32_t permits;            /* LOCK_ACQUIRE: 1..KV_LOCK_PERMITS_MAX. */
+    uint32_t ttl_ms;             /* LOCK_ACQUIRE: at least KV_LOCK_TTL_MS_MIN. */
+    uint64_t token;              /* LOCK_RELEASE, LOCK_EXPIRE; > 0. */
+    struct kv_bytes owner;       /* LOCK_*: 1..KV_LOCK_OWNER_BYTES_MAX bytes. */
     uint64_t epoch_replaced;     /* MAP_SET; 0: there was none. */
     uint64_t epoch;              /* MAP_SET; > epoch_replaced. */
     struct kv_bytes map;         /* MAP_SET: map_encode() of rpc/map.h. */

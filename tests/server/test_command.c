@@ -14,7 +14,7 @@ static uint8_t slots[COMMAND_SLOTS_BYTES];
 
 static const struct command *examples(size_t *out_count)
 {
-    static struct command c[11];
+    static struct command c[14];
 
     c[0] = (struct command){.kind = COMMAND_KV_PUT, .slot = 77};
     c[0].key = kv_bytes_str("key");
@@ -46,7 +46,19 @@ static const struct command *examples(size_t *out_count)
     c[10] = c[2];
     c[10].session = (struct command_session){1, 2, 0, 0};
     c[10].fence = c[9].fence;
-    *out_count = 11;
+    c[11] = (struct command){.kind = COMMAND_LOCK_ACQUIRE, .slot = 3};
+    c[11].key = kv_bytes_str("lock");
+    c[11].owner = kv_bytes_str("me");
+    c[11].value = kv_bytes_str("here");
+    c[11].permits = KV_LOCK_PERMITS_MAX;
+    c[11].ttl_ms = KV_LOCK_TTL_MS_MIN;
+    c[11].may_wait = true;
+    c[12] = (struct command){.kind = COMMAND_LOCK_EXPIRE, .slot = 4, .token = 17};
+    c[12].key = kv_bytes_str("lock");
+    c[13] = (struct command){.kind = COMMAND_LOCK_CANCEL, .give_back = true};
+    c[13].key = kv_bytes_str("lock");
+    c[13].owner = kv_bytes_str("me");
+    *out_count = 14;
     return c;
 }
 
@@ -64,6 +76,12 @@ static void assert_same(const struct command *a, const struct command *b)
     assert_true(a->epoch == b->epoch && a->epoch_replaced == b->epoch_replaced);
     assert_true(kv_bytes_equal(a->map, b->map));
     assert_true(a->rev_offset == b->rev_offset);
+    assert_int_equal(a->may_wait, b->may_wait);
+    assert_int_equal(a->give_back, b->give_back);
+    assert_int_equal(a->permits, b->permits);
+    assert_int_equal(a->ttl_ms, b->ttl_ms);
+    assert_true(a->token == b->token);
+    assert_true(kv_bytes_equal(a->owner, b->owner));
     assert_true(kv_bytes_equal(a->slots, b->slots));
     assert_true(a->session.session == b->session.session &&
                 a->session.seq == b->session.seq && a->session.ack == b->session.ack &&
@@ -142,8 +160,11 @@ static void without_a_prefix_version_1_is_written(void **state)
 
     (void)state;
     for (size_t i = 0; i < count; i++) {
+        bool prefixed = c[i].session.session != 0 || c[i].idem.key.len > 0 ||
+                        c[i].fence.lock.len > 0;
+
         command_encode(&c[i], out);
-        assert_int_equal(out[0], i < 7 ? COMMAND_VERSION : COMMAND_VERSION_PREFIXED);
+        assert_int_equal(out[0], prefixed ? COMMAND_VERSION_PREFIXED : COMMAND_VERSION);
     }
 }
 
@@ -304,7 +325,9 @@ static void deletes_and_the_clusters_own_commands_are_urgent(void **state)
 
     (void)state;
     for (size_t i = 0; i < count; i++) {
-        bool urgent = c[i].kind == COMMAND_KV_DEL || c[i].kind >= COMMAND_MAP_SET;
+        bool urgent = c[i].kind == COMMAND_KV_DEL || c[i].kind >= COMMAND_MAP_SET ||
+                      c[i].kind == COMMAND_LOCK_EXPIRE ||
+                      c[i].kind == COMMAND_LOCK_CANCEL;
 
         command_encode(&c[i], out);
         assert_int_equal(command_is_urgent(kv_bytes(out, command_bytes(&c[i]))),
