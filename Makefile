@@ -411,12 +411,15 @@ LIBS_nghttp2 := $(call pkg,--libs,libnghttp2,-lnghttp2)
 $(O)/kvrival: $(call obj,$(RIVAL_SRC) client/kvctl_hist.c) $(LIBBASE)
 	$(call link,$(LIBS_nghttp2))
 
-.PHONY: bench-limits bench-versus
+.PHONY: bench-limits bench-versus bench-profile
 bench-limits: $(O)/tests/bench/bench_limits ## what the machine can do: sync, LMDB commits, loopback echo (SECONDS=1 ROUNDS=5)
 	@$< '$(or $(SECONDS),1)' '$(or $(TMPDIR),/tmp)' '$(or $(ROUNDS),5)'
 
 bench-versus: deps-bench all $(O)/kvrival ## kvd, etcd and redis in turn, same work (ROUNDS=5 SECONDS_EACH=5)
 	@BUILD='$(BUILD)' BIN='$(O)' tests/bench/versus.sh
+
+bench-profile: all ## where a request's microseconds go, over all nodes (SHAPES="put:64:1 ...")
+	@BUILD='$(BUILD)' BIN='$(O)' tests/bench/profile.sh $(SHAPES)
 
 # ---- the tree's own rules -------------------------------------------------------
 
