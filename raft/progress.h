@@ -13,7 +13,7 @@
  * agree. REPLICATE sends ahead of the answers, bounded by the flight. SNAPSHOT
  * sends chunks of a snapshot, bounded by chunks not yet answered.
  *
- * Needs:    raft/types.h.
+ * Needs:    raft/types.h, fresh.h.
  * Used by:  replication.c, snapshot.c, recv_reply.c and others of the leader's side.
  * Threads:  the object's owner.
  * Source:   §5.3 (nextIndex, matchIndex); diss. §10.2.1 (pipelining).
@@ -21,6 +21,7 @@
 #ifndef KV_RAFT_PROGRESS_H
 #define KV_RAFT_PROGRESS_H
 
+#include "raft/fresh.h"
 #include "raft/types.h"
 
 enum raft_progress_state {
@@ -58,6 +59,7 @@ struct raft_progress {
     uint64_t moved_ms; /* When match, the probe or the snapshot's offset last moved. */
     bool probe_sent;   /* PROBE: the one message is under way. */
     bool amnesiac;     /* Its log went back behind what it acked: never counted. */
+    struct raft_echo echo;     /* Its stamps: how old its state can be. */
     struct raft_flight flight; /* REPLICATE. */
     /* SNAPSHOT */
     bool state_lost;           /* It needs one whatever its log holds. */

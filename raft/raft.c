@@ -93,6 +93,7 @@ int raft_init(void *mem, const struct raft_options *o, const struct raft_restore
     r->flight_items = (struct raft_flight_item *)(void *)tail;
     prng_init(&r->prng, o->seed);
     r->now_ms = now_ms;
+    r->fresh.begin_ms = now_ms;
     r->term = found->term;
     r->vote = found->vote;
     r->term_durable = found->term;

@@ -291,6 +291,11 @@ struct raft_status {
 
 void raft_status_get(const struct raft *r, struct raft_status *out);
 
+/* How old the applied state can be at most, in ms of this replica's own clock: it knows
+ * everything that was acknowledged before now_ms - *out_ms. False: nothing is known,
+ * since no leader was heard of since raft_init(), or a lost state was replaced. */
+bool raft_age_get(const struct raft *r, uint64_t now_ms, uint64_t *out_ms);
+
 /* The configuration in force (the newest in the log, committed or not, §6), and the
  * index of its entry. The pointer is valid until the next step. */
 const struct raft_config *raft_config_get(const struct raft *r, raft_index *out_index);

@@ -49,10 +49,15 @@ static uint64_t answered_by(const void *ctx, raft_id id)
     return 0;
 }
 
+uint64_t raft_read_confirmed(const struct raft *r)
+{
+    return raft_quorum_majority(&r->configs.now, answered_by, r);
+}
+
 /* Answers every read whose round is confirmed. */
 static void answer_confirmed(struct raft *r)
 {
-    uint64_t confirmed = raft_quorum_majority(&r->configs.now, answered_by, r);
+    uint64_t confirmed = raft_read_confirmed(r);
     uint32_t kept = 0;
 
     KV_ASSERT(confirmed <= r->round);
@@ -73,6 +78,7 @@ void raft_read_advance(struct raft *r)
 {
     bool under_way = false;
 
+    raft_fresh_confirmed(r, raft_read_confirmed(r));
     if (r->reads_waiting_count == 0) {
         return;
     }

@@ -28,6 +28,9 @@ void raft_read_round(struct raft *r, bool voters_only);
 /* Answers what is confirmed; begins the next round if reads wait for it. */
 void raft_read_advance(struct raft *r);
 
+/* The newest round that a majority of each half has answered. */
+uint64_t raft_read_confirmed(const struct raft *r);
+
 /* Answers all with KV_ENOTLEADER. */
 void raft_read_fail_all(struct raft *r);
 

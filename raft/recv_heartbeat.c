@@ -21,6 +21,7 @@ int raft_recv_heartbeat(struct raft *r, const struct raft_msg *m)
         r->commit = KV_MAX(
             r->commit, KV_MIN(m->commit, KV_BUG(r->o, B39) ? m->commit : r->proven));
     }
+    raft_fresh_heard(r, m->stamp, m->fresh);
     r->owed.heartbeat = true;
     return 0;
 }

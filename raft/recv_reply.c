@@ -1,6 +1,8 @@
 /* raft/recv_reply.c - what followers answer to AppendEntries and heartbeats. */
 #include "raft/base/err.h"
 #include "raft/election.h"
+#include "raft/fresh.h"
+#include "raft/read.h"
 #include "raft/recv.h"
 #include "raft/replication.h"
 #include "raft/snapshot.h"
@@ -109,6 +111,8 @@ int raft_recv_heartbeat_reply(struct raft *r, const struct raft_msg *m)
     if (p == NULL || !heard_from(r, p, m)) {
         return 0;
     }
+    raft_fresh_confirmed(r, raft_read_confirmed(r));
+    raft_fresh_received(r, &p->echo, m->stamp);
     waited = r->now_ms - p->moved_ms >= r->o.heartbeat_ms;
     (void)raft_progress_ack(p, m->match, r->round, r->now_ms);
     /* Its acks may be what we need to get as far as the snapshot has to reach. */

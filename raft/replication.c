@@ -105,6 +105,7 @@ void raft_replication_start(struct raft *r)
 void raft_replication_stop(struct raft *r)
 {
     r->peers_count = 0;
+    r->fresh.own = (struct raft_echo){0};
     r->transfer_to = 0;
     r->outgoing_ready = false;
     r->snapshot_wanted = false;
@@ -310,6 +311,7 @@ void raft_replication_round(struct raft *r, bool voters_only)
 {
     KV_ASSERT(raft_leads(r));
     r->round += !(KV_BUG(r->o, B05) && voters_only); /* B05: never used twice. */
+    raft_fresh_round(r);
     for (uint32_t i = 0; i < r->peers_count; i++) {
         struct raft_progress *p = &r->peers[i];
         struct raft_msg *m;
@@ -324,6 +326,8 @@ void raft_replication_round(struct raft *r, bool voters_only)
         /* No further than what this peer is known to hold: it proves nothing. */
         m->commit = KV_BUG(r->o, B39) ? r->commit : KV_MIN(p->match, r->commit);
         m->round = r->round;
+        m->stamp = p->echo.stamp;
+        m->fresh = p->echo.index;
         p->commit_sent = KV_MAX(p->commit_sent, m->commit);
     }
 }

@@ -151,6 +151,7 @@ static void pay_heartbeat(struct raft *r)
     if (m == NULL) {
         return;
     }
+    m->stamp = raft_fresh_stamp(r);
     if (r->state_lost) {
         m->rejected = true;
         m->conflict.index = raft_snapshot_least(r);

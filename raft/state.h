@@ -13,6 +13,7 @@
 #include "raft/base/bug.h"
 #include "raft/base/prng.h"
 #include "raft/config.h"
+#include "raft/fresh.h"
 #include "raft/log.h"
 #include "raft/progress.h"
 #include "raft/quorum.h"
@@ -128,8 +129,9 @@ struct raft {
     bool campaign_transfer; /* The old leader asked for this campaign. */
 
     /* Followers (recv_append.c, reply.c, snapshot.c). */
-    raft_index proven;   /* This term's leader proved our log equal up to here. */
-    uint64_t round_seen; /* Highest round heard from this term's leader. */
+    raft_index proven;       /* This term's leader proved our log equal up to here. */
+    uint64_t round_seen;     /* Highest round heard from this term's leader. */
+    struct raft_fresh fresh; /* How old the state can be (fresh.c); leaders as well. */
     struct raft_owed owed;
     struct raft_incoming incoming;
 

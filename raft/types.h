@@ -127,8 +127,9 @@ enum raft_role {
  *                      other reply names the voter's own
  *   append             prev, prev_hash, commit, round, entries_count, entries
  *   append_reply       match, hash, round; a rejection also prev, conflict, rejected
- *   heartbeat          commit, round
- *   heartbeat_reply    match, hash, round; without a usable state: rejected, conflict
+ *   heartbeat          commit, round, stamp, fresh
+ *   heartbeat_reply    match, hash, round, stamp; without a usable state: rejected,
+ *                      conflict
  *   snapshot           snapshot, chunk
  *   snapshot_reply     chunk.snapshot_id, .offset, .done; rejected (a gap, or from the
  *                      beginning: go on at offset)
@@ -183,6 +184,11 @@ struct raft_msg {
     /* Rejection: the last position at or before prev where the logs may agree.
      * HEARTBEAT_REPLY: a snapshot that ends before conflict.index is of no use. */
     struct raft_pos conflict;
+    /* HEARTBEAT_REPLY: the follower's time, for itself. HEARTBEAT: the newest stamp of
+     * this peer that came before a confirmed round, 0: none (raft/fresh.h); */
+    uint64_t stamp;
+    /* and all that was acknowledged before it lies at or before this index. */
+    raft_index fresh;
     /* Vote replies. */
     bool granted;
     /* APPEND_REPLY: no such entry at prev. SNAPSHOT_REPLY: a gap. HEARTBEAT_REPLY: the

@@ -31,9 +31,11 @@ enum {
     IS_TRANSFER = 1u << 13,
     IS_HINT = 1u << 14,
     IS_CHUNK_DONE = 1u << 15,
-    MASK_ALL = (1u << 16) - 1,
+    HAS_STAMP = 1u << 16,
+    HAS_FRESH = 1u << 17,
+    MASK_ALL = (1u << 18) - 1,
     MASK_PAIRS = HAS_LAST | HAS_PREV | HAS_CONFLICT,
-    MASK_FIELDS = (1u << 11) - 1,
+    MASK_FIELDS = ((1u << 11) - 1) | HAS_STAMP | HAS_FRESH,
 
     HEAD_FIELDS = 6,
     SNAPSHOT_FIELDS = 9,
@@ -67,7 +69,8 @@ static uint32_t encode_mask(const struct raft_msg *m)
            mask_if(c->snapshot_id != 0 || c->offset != 0 || c->len != 0, HAS_CHUNK) |
            mask_if(m->granted, IS_GRANTED) | mask_if(m->rejected, IS_REJECTED) |
            mask_if(m->transfer, IS_TRANSFER) | mask_if(m->hint, IS_HINT) |
-           mask_if(c->done, IS_CHUNK_DONE);
+           mask_if(c->done, IS_CHUNK_DONE) | mask_if(m->stamp != 0, HAS_STAMP) |
+           mask_if(m->fresh != 0, HAS_FRESH);
 }
 
 static uint32_t mask_fields(uint32_t mask)
@@ -160,6 +163,8 @@ void peer_raft_encode(struct buf *b, const struct peer_raft *p)
     if ((mask & HAS_CHUNK) != 0) {
         encode_chunk(b, m);
     }
+    encode_u64(b, mask, HAS_STAMP, m->stamp);
+    encode_u64(b, mask, HAS_FRESH, m->fresh);
 }
 
 /* ---- decoding ---- */
@@ -323,6 +328,8 @@ static int decode_message(const msgpack_object *o, struct arena *arena,
         c.ok = decode_chunk(c.at++, &m->chunk);
     }
     m->chunk.done = (c.mask & IS_CHUNK_DONE) != 0;
+    m->stamp = decode_u64(&c, HAS_STAMP);
+    m->fresh = decode_u64(&c, HAS_FRESH);
     return c.ok ? 0 : KV_EPROTO;
 }
 

@@ -103,6 +103,8 @@ static void every_field_comes_back_in_its_place(void **state)
     m.msg.match = 108;
     m.msg.hash = UINT64_MAX;
     m.msg.conflict = (struct raft_pos){109, 110};
+    m.msg.stamp = 111;
+    m.msg.fresh = 112;
     m.msg.granted = true;
     m.msg.transfer = true;
     pass(f, &m);
@@ -123,6 +125,8 @@ static void every_field_comes_back_in_its_place(void **state)
     assert_true(got->hash == UINT64_MAX);
     assert_int_equal(got->conflict.index, 109);
     assert_int_equal(got->conflict.term, 110);
+    assert_int_equal(got->stamp, 111);
+    assert_int_equal(got->fresh, 112);
     assert_true(got->granted && got->transfer);
     assert_false(got->rejected || got->hint);
     assert_int_equal(got->entries_count, 0);
@@ -423,6 +427,8 @@ static void assert_same(const struct raft_msg *a, const struct raft_msg *b)
     assert_memory_equal(&a->last, &b->last, sizeof a->last);
     assert_memory_equal(&a->prev, &b->prev, sizeof a->prev);
     assert_memory_equal(&a->conflict, &b->conflict, sizeof a->conflict);
+    assert_int_equal(a->stamp, b->stamp);
+    assert_int_equal(a->fresh, b->fresh);
     assert_true(a->prev_hash == b->prev_hash && a->commit == b->commit);
     assert_true(a->round == b->round && a->match == b->match && a->hash == b->hash);
     assert_true(a->granted == b->granted && a->rejected == b->rejected);
@@ -446,6 +452,8 @@ static void every_random_message_comes_back_as_it_was(void **state)
         m.msg.last = prng_below(&p, 2) ? random_pos(&p) : m.msg.last;
         m.msg.prev = prng_below(&p, 2) ? random_pos(&p) : m.msg.prev;
         m.msg.conflict = prng_below(&p, 2) ? random_pos(&p) : m.msg.conflict;
+        m.msg.stamp = prng_below(&p, 2) ? prng_next(&p) : 0;
+        m.msg.fresh = prng_below(&p, 2) ? prng_next(&p) : 0;
         m.msg.prev_hash = prng_below(&p, 2) ? prng_next(&p) : 0;
         m.msg.commit = prng_below(&p, 2) ? test_random_u64(&p) : 0;
         m.msg.round = prng_below(&p, 2) ? test_random_u64(&p) : 0;
