@@ -26,11 +26,12 @@ enum {
     KV_TXN_OPS_MAX = 128,               /* Compares, thens and elses, each. */
     KV_RANGE_ITEMS_DEFAULT = 1000,      /* Without option `limit`. */
     KV_RANGE_ITEMS_MAX = 10000,
-    KV_RANGE_BYTES_MAX = 1024 * 1024,  /* Keys and values of a range reply: the item
+    KV_RANGE_BYTES_MAX = 1024 * 1024,    /* Keys and values of a range reply: the item
                                              * that reaches it is the last one. */
-    KV_OPAQUE_BYTES_MAX = 1024,        /* Option token; a lock's name in fence. */
-    KV_IDEM_BYTES_MAX = 255,           /* Option idem: it is part of a row's key. */
-    KV_QUORUM_MAX = RAFT_REPLICAS_MAX, /* Options r and w. */
+    KV_OPAQUE_BYTES_MAX = 1024,          /* A lock's name in fence. */
+    KV_TOKEN_BYTES_MAX = 12 * 1024 + 64, /* Option token: a position of each group. */
+    KV_IDEM_BYTES_MAX = 255,             /* Option idem: it is part of a row's key. */
+    KV_QUORUM_MAX = RAFT_REPLICAS_MAX,   /* Options r and w. */
     KV_LOCK_NAME_BYTES_MAX = 256,
     KV_LOCK_OWNER_BYTES_MAX = 128, /* Option owner. */
     KV_LOCK_VALUE_BYTES_MAX = 512, /* Option value: what lock.info shows. */

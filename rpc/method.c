@@ -43,6 +43,7 @@ bool rpc_method_is_write(enum rpc_method method)
     case RPC_LOCK_INFO:
         return false;
     case RPC_UNKNOWN:
+    case RPC_CLUSTER_SET_W:
     case RPC_KV_PUT:
     case RPC_KV_DEL:
     case RPC_KV_CAS:

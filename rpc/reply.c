@@ -25,13 +25,32 @@ static void reply_pack_at(struct buf *b, const struct rpc_at *at)
     pack_uint(b, at->age_ms);
 }
 
+static uint32_t reply_extras(const struct rpc_at *at)
+{
+    return (at->token.len > 0 ? 1u : 0u) + (at->replicas > 0 ? 1u : 0u);
+}
+
+/* The pairs that stand beside `at` where they are set. */
+static void reply_pack_extras(struct buf *b, const struct rpc_at *at)
+{
+    if (at->token.len > 0) {
+        pack_str(b, "token");
+        pack_bin(b, at->token);
+    }
+    if (at->replicas > 0) {
+        pack_str(b, "replicas");
+        pack_uint(b, at->replicas);
+    }
+}
+
 /* Head, and `at` as the first pair. */
 static void reply_begin_at(struct buf *b, uint32_t msgid, uint32_t pairs,
                            const struct rpc_at *at)
 {
-    reply_begin(b, msgid, pairs);
+    reply_begin(b, msgid, pairs + reply_extras(at));
     pack_str(b, "at");
     reply_pack_at(b, at);
+    reply_pack_extras(b, at);
 }
 
 static void reply_pack_rev(struct buf *b, uint64_t rev)
@@ -91,11 +110,15 @@ void rpc_reply_range(struct buf *b, uint32_t msgid,
 {
     KV_ASSERT(result->items_count <= KV_RANGE_ITEMS_MAX);
     KV_ASSERT(result->ats_count <= KV_GROUPS_MAX);
-    reply_begin(b, msgid, 4);
+    reply_begin(b, msgid, result->token.len > 0 ? 5 : 4);
     pack_str(b, "at");
     pack_array(b, result->ats_count);
     for (uint32_t i = 0; i < result->ats_count; i++) {
         reply_pack_at(b, &result->ats[i]);
+    }
+    if (result->token.len > 0) {
+        pack_str(b, "token");
+        pack_bin(b, result->token);
     }
     pack_str(b, "more");
     pack_bool(b, result->more);
@@ -191,6 +214,15 @@ void rpc_reply_map(struct buf *b, uint32_t msgid, const struct rpc_at *at,
     for (uint32_t i = 0; leaders != NULL && i < map->groups_count; i++) {
         pack_uint(b, leaders[i]);
     }
+}
+
+void rpc_reply_set_w(struct buf *b, uint32_t msgid, const struct rpc_at *at, uint32_t w)
+{
+    reply_begin_at(b, msgid, 3, at);
+    pack_str(b, "w");
+    pack_uint(b, w);
+    pack_str(b, "done");
+    pack_bool(b, true);
 }
 
 /* A word that a client understands, without claiming more than is known. */

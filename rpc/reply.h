@@ -23,7 +23,15 @@ struct rpc_at {
     uint64_t rev;  /* Of the group when it answered. */
     uint64_t term;
     enum rpc_level level;
-    uint64_t age_ms; /* 0 unless stale. */
+    uint64_t age_ms; /* 0 unless stale; RPC_AGE_UNKNOWN. */
+    /* Beside `at` in the result, where they are set: */
+    struct kv_bytes token; /* Empty: none. */
+    uint32_t replicas;     /* 0: none; a write with option w: replicas that hold it. */
+};
+
+enum {
+    /* No leader was heard of since the process began: age_ms of a stale read. */
+    RPC_AGE_UNKNOWN = 0x7fffffff,
 };
 
 struct rpc_item {
@@ -59,8 +67,9 @@ struct rpc_range_result {
     uint32_t ats_count;
     const struct rpc_item *items; /* Ascending keys. */
     uint32_t items_count;
-    bool more;            /* There are keys behind the last item. */
-    struct kv_bytes next; /* more: where to go on; nil on the wire otherwise. */
+    bool more;             /* There are keys behind the last item. */
+    struct kv_bytes next;  /* more: where to go on; nil on the wire otherwise. */
+    struct kv_bytes token; /* Empty: none. */
 };
 void rpc_reply_range(struct buf *b, uint32_t msgid,
                      const struct rpc_range_result *result);
@@ -94,6 +103,10 @@ void rpc_reply_status(struct buf *b, uint32_t msgid, const struct rpc_at *at,
 /* leaders: one node id (0 unknown) per group of the map, in its order; or NULL. */
 void rpc_reply_map(struct buf *b, uint32_t msgid, const struct rpc_at *at,
                    const struct map *map, const uint32_t *leaders);
+
+/* The group's W is `w` now, durably. */
+void rpc_reply_set_w(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                     uint32_t w);
 
 /* "CODE text". Codes without a word of their own become BUSY (KV_ENOMEM) or UNKNOWN. */
 void rpc_reply_error(struct buf *b, uint32_t msgid, const struct rpc_error *error);
@@ -130,6 +143,9 @@ struct rpc_reply {
     uint64_t cluster;        /* hello, status, map */
     uint64_t epoch;          /* status, map */
     uint64_t time_ms;        /* hello */
+    uint32_t w;              /* set_w */
+    uint32_t replicas;       /* writes with option w; else 0 */
+    struct kv_bytes token;   /* Where one was asked for. */
     struct kv_bytes server;  /* hello */
     struct kv_bytes version; /* hello */
     struct rpc_list groups;  /* status (rpc_reply_group_get()) */

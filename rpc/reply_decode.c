@@ -44,7 +44,10 @@ enum field_kind {
     X(server, FIELD_BYTES, server)     \
     X(version, FIELD_BYTES, version)   \
     X(proto, FIELD_U32, proto)         \
-    X(time, FIELD_U64, time_ms)
+    X(time, FIELD_U64, time_ms)        \
+    X(w, FIELD_U32, w)                 \
+    X(replicas, FIELD_U32, replicas)   \
+    X(token, FIELD_BYTES, token)
 
 enum field {
 #define FIELD_ENUM(name, kind, member) F_##name,
@@ -87,6 +90,8 @@ static uint32_t field_required(enum rpc_method method)
         return FBIT(server) | FBIT(version) | FBIT(proto) | FBIT(node);
     case RPC_CLUSTER_STATUS:
         return FBIT(at) | FBIT(node) | FBIT(cluster) | FBIT(epoch) | FBIT(groups);
+    case RPC_CLUSTER_SET_W:
+        return FBIT(at) | FBIT(w);
     case RPC_CLUSTER_MAP:
         return FBIT(at) | FBIT(node) | FBIT(cluster) | FBIT(epoch) | FBIT(groups);
     default:

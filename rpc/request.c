@@ -30,8 +30,8 @@ enum {
     OPTIONS_ANY = BIT(deadline_ms) | BIT(forward),
     OPTIONS_READ = OPTIONS_ANY | BIT(level) | BIT(r) | BIT(token) | BIT(max_age_ms) |
                    BIT(session) | BIT(fence) | BIT(wait_ms),
-    OPTIONS_WRITE = OPTIONS_ANY | BIT(w) | BIT(session) | BIT(seq) | BIT(idem) |
-                    BIT(stamp) | BIT(fence),
+    OPTIONS_WRITE = OPTIONS_ANY | BIT(w) | BIT(token) | BIT(session) | BIT(seq) |
+                    BIT(idem) | BIT(stamp) | BIT(fence),
 };
 
 /* Options that a method can have; others are refused, so that a typing error or a
@@ -49,6 +49,8 @@ static uint32_t request_options_of(enum rpc_method method)
     case RPC_KV_CAS:
     case RPC_KV_INCR:
         return OPTIONS_WRITE;
+    case RPC_CLUSTER_SET_W:
+        return OPTIONS_ANY;
     default:
         return OPTIONS_ANY | BIT(level);
     }
@@ -109,6 +111,19 @@ static int option_opaque(const struct request_parse *p, uint32_t option,
     return 0;
 }
 
+/* Its content is judged by who knows the cluster (rpc/token.h). */
+static int option_token(const struct request_parse *p, const msgpack_object *o)
+{
+    struct rpc_options *options = &p->q->options;
+
+    if (!unpack_bytes(o, &options->token) || options->token.len > KV_TOKEN_BYTES_MAX) {
+        return rpc_error_set(p->error, KV_EBADREQUEST,
+                             "%s: option token must be bin or str of 0 to %d bytes",
+                             request_name(p), KV_TOKEN_BYTES_MAX);
+    }
+    return 0;
+}
+
 static int option_fence(const struct request_parse *p, const msgpack_object *o)
 {
     struct rpc_options *options = &p->q->options;
@@ -165,7 +180,7 @@ static int option_value(const struct request_parse *p, uint32_t option,
     case RPC_OPT_idem:
         return option_opaque(p, option, o, &options->idem);
     case RPC_OPT_token:
-        return option_opaque(p, option, o, &options->token);
+        return option_token(p, o);
     case RPC_OPT_fence:
         return option_fence(p, o);
     case RPC_OPT_forward:
@@ -348,6 +363,17 @@ static int request_delta(const struct request_parse *p, const msgpack_object *o)
     return 0;
 }
 
+static int request_set_w(const struct request_parse *p, const msgpack_object *params)
+{
+    if (!unpack_u32(&params[0], KV_GROUPS_MAX - 1, &p->q->group) ||
+        !unpack_u32(&params[1], KV_QUORUM_MAX, &p->q->w)) {
+        return rpc_error_set(p->error, KV_EBADREQUEST,
+                             "%s: parameters must be a group, 0 to %d, and W, 0 to %d",
+                             request_name(p), KV_GROUPS_MAX - 1, KV_QUORUM_MAX);
+    }
+    return 0;
+}
+
 /* The parameters in front of the options. */
 static int request_params(const struct request_parse *p, const msgpack_object *params)
 {
@@ -371,6 +397,8 @@ static int request_params(const struct request_parse *p, const msgpack_object *p
     case RPC_KV_RANGE:
         rc = request_bound(p, params, 1, "begin", &q->begin);
         return rc != 0 ? rc : request_bound(p, params, 2, "end", &q->end);
+    case RPC_CLUSTER_SET_W:
+        return request_set_w(p, params);
     default: /* hello, cluster.status, cluster.map: options only. */
         return 0;
     }

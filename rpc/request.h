@@ -42,12 +42,11 @@ enum rpc_option {
 
 /* Options that are parsed, but that this version does not carry out: a request that
  * has one is refused (rpc_options_refuse()), never half obeyed. */
-#define RPC_OPTIONS_RESERVED                                                        \
-    (RPC_OPT_BIT(RPC_OPT_r) | RPC_OPT_BIT(RPC_OPT_w) | RPC_OPT_BIT(RPC_OPT_token) | \
-     RPC_OPT_BIT(RPC_OPT_session) | RPC_OPT_BIT(RPC_OPT_seq) |                      \
-     RPC_OPT_BIT(RPC_OPT_idem) | RPC_OPT_BIT(RPC_OPT_stamp) |                       \
-     RPC_OPT_BIT(RPC_OPT_fence) | RPC_OPT_BIT(RPC_OPT_ttl_ms) |                     \
-     RPC_OPT_BIT(RPC_OPT_wait_ms))
+#define RPC_OPTIONS_RESERVED                                                          \
+    (RPC_OPT_BIT(RPC_OPT_r) | RPC_OPT_BIT(RPC_OPT_w) | RPC_OPT_BIT(RPC_OPT_session) | \
+     RPC_OPT_BIT(RPC_OPT_seq) | RPC_OPT_BIT(RPC_OPT_idem) |                           \
+     RPC_OPT_BIT(RPC_OPT_stamp) | RPC_OPT_BIT(RPC_OPT_fence) |                        \
+     RPC_OPT_BIT(RPC_OPT_ttl_ms) | RPC_OPT_BIT(RPC_OPT_wait_ms))
 
 /* An option that was not given has its bit in `has` clear and the value below. */
 struct rpc_options {
@@ -67,7 +66,7 @@ struct rpc_options {
     uint64_t fence_token;       /* 0 */
     struct kv_bytes fence_lock; /* Empty: name of the lock of `fence`. */
     struct kv_bytes idem;       /* Empty. */
-    struct kv_bytes token;      /* Empty. */
+    struct kv_bytes token;      /* Empty: what the client has seen (rpc/token.h). */
 };
 
 struct rpc_request {
@@ -83,6 +82,8 @@ struct rpc_request {
     struct kv_bytes begin; /* range, included; empty: from the first key. */
     struct kv_bytes end;   /* range, excluded; empty: to the last key. */
     int64_t delta;         /* incr. */
+    uint32_t group;        /* set_w */
+    uint32_t w;            /* set_w: 0 is the majority. */
     struct rpc_options options;
 };
 

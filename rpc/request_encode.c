@@ -85,6 +85,7 @@ static uint32_t encode_params_count(enum rpc_method method)
     case RPC_KV_PUT:
     case RPC_KV_INCR:
     case RPC_KV_RANGE:
+    case RPC_CLUSTER_SET_W:
         return 2;
     case RPC_KV_CAS:
         return 3;
@@ -116,6 +117,10 @@ static void encode_params(struct buf *b, const struct rpc_request *q)
     case RPC_KV_RANGE:
         pack_bin(b, q->begin);
         pack_bin(b, q->end);
+        break;
+    case RPC_CLUSTER_SET_W:
+        pack_uint(b, q->group);
+        pack_uint(b, q->w);
         break;
     default:
         break;

@@ -433,9 +433,9 @@ static void refuses_options_with_their_name(void **state)
     pack_str(&f->b, "lock");
     expect_refusal(f, KV_EBADREQUEST, "kv.get: option fence must be [lock, token]");
     begin_option(f, "kv.get", "token");
-    pack_str(&f->b, "");
+    pack_int(&f->b, 1);
     expect_refusal(f, KV_EBADREQUEST,
-                   "kv.get: option token must be bin or str of 1 to 1024 bytes");
+                   "kv.get: option token must be bin or str of 0 to 12352 bytes");
     begin_option(f, "kv.get", "session");
     pack_int(&f->b, -5);
     expect_refusal(f, KV_EBADREQUEST,
