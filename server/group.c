@@ -374,6 +374,7 @@ void group_flush(struct group *g)
         group_read_flush(g);
         group_apply_flush(g);
         group_read_serve(g);
+        group_local_serve(g);
         group_store_flush(g);
         group_snapshot_flush(g);
     }
@@ -462,7 +463,7 @@ struct state *group_state(struct group *g)
 uint32_t group_requests_count(const struct group *g)
 {
     return g->queued.count + g->proposed_count + g->reads_queued.count +
-           g->reads_waiting;
+           g->reads_waiting + g->reads_local.count;
 }
 
 int group_halted(const struct group *g)

@@ -70,6 +70,9 @@ void group_close(struct group *g);
  * NO_SPACE, ...), or later; where this replica does not lead, it goes back through
  * router_submit(). */
 void group_submit(struct group *g, struct request *req);
+/* Takes a read of level session or stale, if this replica may answer it: at once, or
+ * when it has applied what the token names. False: not taken; nothing was done. */
+KV_MUST_CHECK bool group_submit_local(struct group *g, struct request *req);
 /* Proposes an internal command (encoded by server/command.h); leader only. No reply:
  * its effect is seen in the state. 0, KV_ENOTLEADER, KV_EBUSY. */
 KV_MUST_CHECK int group_propose(struct group *g, struct kv_bytes command);

@@ -5,6 +5,7 @@
  *   group_write.c     requests in, proposals, deadlines
  *   group_apply.c     committed entries into the state, results to their requests
  *   group_read.c      ReadIndex batches, gets and ranges
+ *   group_local.c     reads of what this replica has (levels session, stale)
  *   group_store.c     checkpoints, compaction, the tail's front, reading the log
  *   group_snapshot.c  snapshots out and in
  *   group_repair.c    damaged entries and rows
@@ -147,8 +148,9 @@ struct group {
     struct group_read_batch batches[GROUP_READ_BATCHES]; /* Tag t at t % count. */
     uint64_t tag_begin; /* Batches in use: [tag_begin, tag_end). */
     uint64_t tag_end;
-    uint32_t reads_waiting; /* Requests in batches. */
-    bool reads_blocked;     /* The core takes no more rounds; wait for one to end. */
+    uint32_t reads_waiting;          /* Requests in batches. */
+    struct request_list reads_local; /* Answered here, once enough is applied. */
+    bool reads_blocked; /* The core takes no more rounds; wait for one to end. */
 
     /* Requests that certainly did nothing and go back to the router. */
     struct request_list rerouted;
@@ -246,6 +248,8 @@ void group_write_flush(struct group *g);
 void group_write_lost(struct group *g, raft_index index);
 /* Requests proposed at `index`, chained by `next`, taken out; NULL when none. */
 struct request *group_write_take(struct group *g, raft_index index);
+/* The earliest deadline of all. */
+void group_note_deadline(struct group *g, const struct request *req);
 /* Back to the router at the end of group_flush(). */
 void group_reroute(struct group *g, struct request *req, bool later);
 void group_reroute_list(struct group *g, struct request_list *l, bool later);
@@ -268,6 +272,15 @@ void group_read_serve(struct group *g);
 void group_read_expire(struct group *g, uint64_t now_ms, uint64_t *io_next_ms);
 void group_read_reroute_all(struct group *g);
 struct rpc_at group_at(const struct group *g, uint64_t rev);
+/* Answers a get or a range from the state as it is; or gives it back. */
+void group_read_answer(struct group *g, struct request *req);
+
+/* ---- group_local.c ---- */
+
+void group_local_serve(struct group *g);
+void group_local_expire(struct group *g, uint64_t now_ms, uint64_t *io_next_ms);
+/* How old the state can be; RPC_AGE_UNKNOWN. */
+uint64_t group_age_ms(const struct group *g);
 
 /* ---- group_store.c ---- */
 

@@ -119,11 +119,22 @@ void group_read_confirmed(struct group *g, const struct raft_read *read)
 
 /* ---- answering ---- */
 
+/* Where and when the state of now is true. */
+static struct rpc_at at_now(const struct group *g, const struct request *req)
+{
+    struct rpc_at at = group_at(g, apply_rev(&g->apply, group_applied(g)));
+
+    if (req->is_local) {
+        at.level = req->rpc.options.level;
+        at.age_ms = at.level == RPC_STALE ? group_age_ms(g) : 0;
+    }
+    return at;
+}
+
 /* Both count what they copied, in g->node->served_bytes. */
 static void serve_get(struct group *g, struct request *req)
 {
-    struct reply_result reply = {
-        .at = group_at(g, apply_rev(&g->apply, group_applied(g)))};
+    struct reply_result reply = {.at = at_now(g, req)};
     struct row row;
     int rc;
 
@@ -216,8 +227,7 @@ static int range_rows(struct group *g, struct request *req, struct reply_result 
 
 static void serve_range(struct group *g, struct request *req)
 {
-    struct reply_result reply = {
-        .at = group_at(g, apply_rev(&g->apply, group_applied(g)))};
+    struct reply_result reply = {.at = at_now(g, req)};
     int rc = range_rows(g, req, &reply);
 
     if (rc == 0) {
@@ -238,6 +248,16 @@ static void serve_range(struct group *g, struct request *req)
     }
 }
 
+void group_read_answer(struct group *g, struct request *req)
+{
+    g->stats.reads++;
+    if (req->rpc.method == RPC_KV_GET) {
+        serve_get(g, req);
+    } else {
+        serve_range(g, req);
+    }
+}
+
 /* Serves what a turn may: readers of large values must not keep the node from sending
  * its heartbeats. The rest of the batch is served in the next turns. */
 static void serve_batch(struct group *g, struct group_read_batch *b)
@@ -255,12 +275,8 @@ static void serve_batch(struct group *g, struct group_read_batch *b)
         (void)KV_FAILPOINT(read_serve);
         if (b->failed || g->halted != 0) {
             group_reroute(g, req, false);
-        } else if (req->rpc.method == RPC_KV_GET) {
-            g->stats.reads++;
-            serve_get(g, req);
         } else {
-            g->stats.reads++;
-            serve_range(g, req);
+            group_read_answer(g, req);
         }
     }
 }
@@ -336,6 +352,7 @@ void group_read_expire(struct group *g, uint64_t now_ms, uint64_t *io_next_ms)
 void group_read_reroute_all(struct group *g)
 {
     group_reroute_list(g, &g->reads_queued, false);
+    group_reroute_list(g, &g->reads_local, true);
     for (uint64_t tag = g->tag_begin; tag < g->tag_end; tag++) {
         struct group_read_batch *b = batch_of(g, tag);
 

@@ -44,7 +44,7 @@ static int write_refusal(const struct group *g, const struct request *req,
     return 0;
 }
 
-static void note_deadline(struct group *g, const struct request *req)
+void group_note_deadline(struct group *g, const struct request *req)
 {
     g->expire_ms = KV_MIN(g->expire_ms, req->deadline_ms);
 }
@@ -60,6 +60,7 @@ void group_submit(struct group *g, struct request *req)
         return;
     }
     request_move(req, REQ_WAITING);
+    req->is_local = false;
     if (!group_is_leader(g)) {
         router_submit(g->node, req);
         return;
@@ -75,7 +76,7 @@ void group_submit(struct group *g, struct request *req)
         }
         request_list_push(&g->queued, req);
     }
-    note_deadline(g, req);
+    group_note_deadline(g, req);
     group_wake(g);
 }
 
@@ -464,6 +465,7 @@ void group_expire(struct group *g, uint64_t now_ms)
         expire_slot(g, ring_slot(g, i), now_ms, &next_ms);
     }
     group_read_expire(g, now_ms, &next_ms);
+    group_local_expire(g, now_ms, &next_ms);
     /* Not sooner than in a while, so that a scan is shared by many deadlines. */
     g->expire_ms =
         next_ms == UINT64_MAX ? UINT64_MAX : KV_MAX(next_ms, now_ms + GROUP_EXPIRE_MS);

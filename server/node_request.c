@@ -1,6 +1,7 @@
 /* server/node_request.c - decodes requests, answers what needs no group. */
 #include "raft/base/err.h"
 #include "rpc/slot.h"
+#include "rpc/token.h"
 #include "server/conn.h"
 #include "server/meta.h"
 #include "server/node_parts.h"
@@ -10,7 +11,7 @@
 
 enum {
     /* Levels of reads that this version serves. */
-    NODE_LEVELS = 1u << RPC_LINEARIZABLE,
+    NODE_LEVELS = 1u << RPC_LINEARIZABLE | 1u << RPC_SESSION | 1u << RPC_STALE,
 };
 
 /* ---- answers without a group ---- */
@@ -142,6 +143,10 @@ static bool request_decode(struct node *n, struct request *req)
 
     if (rc == 0) {
         rc = rpc_options_refuse(&req->rpc.options, NODE_LEVELS, &error);
+    }
+    if (rc == 0 && !token_is_valid(req->rpc.options.token, meta_cluster(n))) {
+        rc = rpc_error_set(&error, KV_EBADREQUEST,
+                           "option token is none of this cluster's, or was changed");
     }
     if (rc == KV_ENOMEM) {
         reply_error(req, KV_EBUSY, "no memory to decode the request");

@@ -2,6 +2,8 @@
 #include "server/range.h"
 
 #include "raft/base/err.h"
+#include "rpc/token.h"
+#include "server/meta.h"
 #include "server/node_parts.h"
 #include "server/reply.h"
 #include "server/router.h"
@@ -43,6 +45,9 @@ struct ranges {
 
 enum {
     RANGE_ARENA_BLOCK_BYTES = 16 * 1024,
+    /* Options that each part has as well. */
+    RANGE_PART_OPTIONS = RPC_OPT_BIT(RPC_OPT_level) | RPC_OPT_BIT(RPC_OPT_max_age_ms) |
+                         RPC_OPT_BIT(RPC_OPT_token),
 };
 
 /* ---- life ---- */
@@ -194,6 +199,29 @@ static void range_merge(struct range *g)
 
 /* ---- the answer ---- */
 
+/* What the client has seen with all parts; in the range's arena. */
+static struct kv_bytes range_token(struct range *g, const struct rpc_at *ats)
+{
+    const struct rpc_options *o = &g->parent->rpc.options;
+    struct kv_bytes token = o->token;
+    uint8_t one[TOKEN_ONE_BYTES_MAX];
+    uint32_t i;
+
+    if ((o->has & RPC_OPT_BIT(RPC_OPT_token)) == 0 && o->level != RPC_SESSION) {
+        return kv_bytes(NULL, 0);
+    }
+    for (i = 0; i < g->parts_count; i++) {
+        size_t one_len =
+            token_make(meta_cluster(g->node), ats[i].group, ats[i].rev, one);
+        uint8_t *both = arena_alloc(&g->arena, token.len + one_len);
+
+        if (both != NULL) {
+            token = kv_bytes(both, token_merge(token, kv_bytes(one, one_len), both));
+        }
+    }
+    return token;
+}
+
 static void range_answer(struct range *g)
 {
     struct request *parent = g->parent;
@@ -213,6 +241,7 @@ static void range_answer(struct range *g)
         ats[i] = p->where;
         result.more = result.more || !p->is_done || p->at < p->items_count;
     }
+    result.token = range_token(g, ats);
     result.ats = ats;
     result.ats_count = g->parts_count;
     if (result.more && g->items_count > 0) {
@@ -248,8 +277,10 @@ static int part_ask(struct range *g, struct range_part *p)
     q.begin = p->next;
     q.end = g->parent->rpc.end;
     share = 2 * (g->limit - g->items_count) / g->parts_count + RANGE_PART_ITEMS_MIN;
+    q.options = g->parent->rpc.options; /* Its level, bound and token. */
     q.options.limit = KV_MIN(share, g->limit);
-    q.options.has = RPC_OPT_BIT(RPC_OPT_limit);
+    q.options.forward = true;
+    q.options.has = (q.options.has & RANGE_PART_OPTIONS) | RPC_OPT_BIT(RPC_OPT_limit);
     buf_init(&b, KV_REQUEST_BYTES_MAX);
     rpc_request_encode(&b, &q);
     rc = b.error != 0 ? b.error : request_new(n->requests, buf_bytes(&b), &req);

@@ -6,7 +6,9 @@
 
 #include "raft/base/err.h"
 #include "rpc/buf.h"
+#include "rpc/token.h"
 #include "server/conn.h"
+#include "server/meta.h"
 #include "server/peers.h"
 #include "storage/failpoint.h"
 
@@ -22,7 +24,12 @@ static void encode_range(struct buf *b, const struct request *req,
                          struct arena *scratch, const struct reply_result *r)
 {
     struct rpc_range_result range = {
-        .ats = &r->at, .ats_count = 1, .more = r->more, .next = r->next};
+        .ats = &r->at,
+        .ats_count = 1,
+        .more = r->more,
+        .next = r->next,
+        .token = r->at.token,
+    };
     struct rpc_item *items = arena_alloc(scratch, (r->rows_count + 1) * sizeof *items);
 
     if (items == NULL) {
@@ -189,9 +196,32 @@ void reply_error(struct request *req, int code, const char *format, ...)
     send_answer(req, code, &answer);
 }
 
+/* What the client has seen with this answer, in the request's arena. Without memory
+ * the old token is kept: it promises less, and nothing wrong. */
+static struct kv_bytes token_of(struct request *req, const struct rpc_at *at)
+{
+    const struct rpc_options *o = &req->rpc.options;
+    uint8_t one[TOKEN_ONE_BYTES_MAX];
+    size_t one_len;
+    uint8_t *both;
+
+    if ((o->has & RPC_OPT_BIT(RPC_OPT_token)) == 0 && o->level != RPC_SESSION) {
+        return kv_bytes(NULL, 0);
+    }
+    one_len = token_make(meta_cluster(req->node), at->group, at->rev, one);
+    both = arena_alloc(&req->arena, o->token.len + one_len);
+    if (both == NULL) {
+        return o->token;
+    }
+    return kv_bytes(both, token_merge(o->token, kv_bytes(one, one_len), both));
+}
+
 void reply_result(struct request *req, const struct reply_result *result)
 {
-    struct answer answer = {.result = result};
+    struct reply_result full = *result;
+    struct answer answer = {.result = &full};
+
+    full.at.token = token_of(req, &result->at);
 
     send_answer(req, 0, &answer);
 }

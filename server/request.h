@@ -72,6 +72,7 @@ struct request {
     group_id group;
     bool is_write;
     bool is_part;         /* Part of a range: `group` is asked, not the key. */
+    bool is_local;        /* A read that this replica answers without the leader. */
     uint64_t deadline_ms; /* On the node's clock. */
     uint64_t begin_us;
 

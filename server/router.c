@@ -231,12 +231,62 @@ static void forward_remove(struct node *n, struct request *req)
 
 /* ---- routing ---- */
 
+/* A node that has a replica of the group, for a read that need not see the leader:
+ * the leader if it is known, else one after the other. 0: none can be asked now. */
+static uint32_t replica_node(const struct node *n, const struct request *req)
+{
+    const struct map_group *mg = map_group_find(&n->map, (uint16_t)req->group);
+    uint32_t leader = router_leader(n, req->group);
+    uint32_t i, at;
+
+    if (req->tries == 0 && leader != 0 && leader != n->config.id &&
+        peers_is_responsive(n, leader)) {
+        return leader;
+    }
+    for (i = 0; mg != NULL && i < mg->replicas_count; i++) {
+        at = mg->replicas[(i + req->tries) % mg->replicas_count].node;
+        if (at != n->config.id && peers_is_responsive(n, at)) {
+            return at;
+        }
+    }
+    return 0;
+}
+
+/* A read of level session or stale: any replica will do. False: it goes to the leader,
+ * who knows more than the replica that was asked. */
+static bool route_local(struct node *n, struct request *req, struct group *g)
+{
+    enum rpc_level level = req->rpc.options.level;
+    uint32_t other;
+
+    if (req->is_write || (level != RPC_SESSION && level != RPC_STALE)) {
+        return false;
+    }
+    if (g != NULL) {
+        node_group_touch(n, req->group);
+        return group_submit_local(g, req);
+    }
+    if (req->origin == REQ_FROM_PEER || !req->rpc.options.forward) {
+        return false;
+    }
+    other = req->retry_ms > n->now_ms ? 0 : replica_node(n, req);
+    if (other == 0) {
+        wait_push(n, req, req->group);
+    } else {
+        forward(n, req, other);
+    }
+    return true;
+}
+
 /* Where a request goes now. It is in no list. */
 static void route(struct node *n, struct request *req)
 {
     struct group *g = node_group(n, req->group);
     uint32_t leader;
 
+    if (route_local(n, req, g)) {
+        return;
+    }
     if (g != NULL && group_is_leader(g)) {
         if (req->retry_ms <= n->now_ms) {
             node_group_touch(n, req->group);

@@ -91,7 +91,9 @@
     X(K12, "a job's end stands for writes queued behind it", "")                      \
     X(K13, "entries that replace others count as durable", "")                        \
     X(K14, "a vote without comparing logs", "")                                       \
-    X(K15, "conflicting entries are kept", "")
+    X(K15, "conflicting entries are kept", "")                                        \
+    X(K21, "a session read does not wait for what the token names", "")               \
+    X(K22, "the age of a stale read is always 0", "")
 
 #ifdef KV_MUTANTS
 enum kv_bug {

@@ -28,6 +28,7 @@ static const struct exception {
     {"reply", "SESSION_EXPIRED", "comes with sessions"},
     {"reply", "COMPACTED", "comes with watches"},
     {"reply", "DENIED", "comes with roles"},
+    {"method", "cluster.set_w", "not served yet"},
     {"method", "kv.txn", "not served yet"},
     {"method", "kv.watch", "not served yet"},
     {"method", "kv.unwatch", "not served yet"},

@@ -242,7 +242,7 @@ static bool option(int code, const char *arg, struct sim_command *c)
     case OPT_CLIENTS:
         return whole(arg, 1, SIM_CLIENTS_MAX, &f->clients);
     case OPT_KEYS:
-        return whole(arg, 1, 900, &f->keys);
+        return whole(arg, 1, SIM_KEYS_MAX, &f->keys);
     case OPT_OPS:
         return whole(arg, 1, 100000, &f->ops_per_s);
     case OPT_WITHOUT:

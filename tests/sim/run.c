@@ -4,6 +4,7 @@
 
 #include "raft/base/arena.h"
 #include "raft/base/err.h"
+#include "tests/sim/levels.h"
 #include "tests/sim/options.h"
 #include "tests/sim/peace.h"
 
@@ -121,6 +122,7 @@ static bool step(struct sim *s, uint64_t until_us)
         return true;
     }
     dispatch(s, &ev);
+    levels_note(s);
     kv_mem_free(ev.data);
     return true;
 }
@@ -161,6 +163,7 @@ static void world_free(struct sim *s)
     kv_mem_free(s->heap);
     kv_mem_free(s->links);
     kv_mem_free(s->ops);
+    levels_free(s);
 }
 
 /* In every other seed the clocks pass 24.8 or 49.7 days: 32 bits of milliseconds. */

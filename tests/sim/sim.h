@@ -20,6 +20,7 @@
 #include "raft/base/prng.h"
 #include "rpc/msg.h"
 #include "rpc/scan.h"
+#include "rpc/token.h"
 #include "server/env.h"
 #include "server/node.h"
 #include "storage/store.h"
@@ -63,6 +64,9 @@ struct sim_swarm {
     X(ops_ok)            \
     X(ops_fail)          \
     X(ops_unknown)       \
+    X(stale_reads)       \
+    X(local_by_leader)   \
+    X(session_reads)     \
     X(frames)            \
     X(log_jobs)          \
     X(state_jobs)        \
@@ -167,6 +171,24 @@ struct sim_event {
     uint32_t len;
 };
 
+enum {
+    SIM_KEYS_MAX = 900,
+    SIM_TOKEN_BYTES = TOKEN_HEAD_BYTES + SIM_GROUPS_MAX * TOKEN_GROUP_BYTES_MAX,
+};
+
+/* What was committed since when (levels.c). */
+struct sim_fact {
+    uint64_t at_us;
+    uint32_t group;
+    raft_index commit;
+};
+
+struct sim_past {
+    struct sim_fact *facts; /* In order of time. */
+    size_t count, cap;
+    raft_index newest[SIM_GROUPS_MAX];
+};
+
 struct sim_client {
     uint32_t number;
     uint32_t node; /* Connected to; 0 not. */
@@ -183,6 +205,13 @@ struct sim_client {
     uint32_t range_from, range_to;
     struct linear_op op;
     raft_index least[SIM_GROUPS_MAX]; /* What was committed when it was asked. */
+    enum rpc_level level;             /* levels.c: asked for, */
+    uint32_t max_age_ms;              /* with this bound; UINT32_MAX: none, */
+    bool has_token;                   /* and with a token. */
+    uint8_t token[SIM_TOKEN_BYTES];
+    size_t token_len;
+    uint64_t seen[SIM_GROUPS_MAX]; /* What the token stands for. */
+    uint64_t seen_key[SIM_KEYS_MAX];
     uint64_t deadline_us;
     struct scan scan;
     uint8_t *in;
@@ -213,6 +242,7 @@ struct sim {
     struct linear_op *ops;
     size_t ops_count, ops_cap;
     uint64_t next_value;
+    struct sim_past past;
     char dir[STORE_DIR_BYTES]; /* With the folders of all nodes; "": none. */
     struct sim_cover cover;
     struct trace trace;

@@ -7,6 +7,7 @@
 
 #include "raft/base/arena.h"
 #include "rpc/map.h"
+#include "tests/sim/levels.h"
 
 enum {
     KEY_NAME_BYTES = 24,
@@ -101,6 +102,8 @@ static void begin(struct sim *s, struct sim_client *c, struct rpc_request *q,
     c->wants = 0;
     c->is_range = method == RPC_KV_RANGE;
     c->in_history = false;
+    c->level = RPC_LINEARIZABLE;
+    c->has_token = false;
     c->op = (struct linear_op){.process = c->number,
                                .kind = kind,
                                .outcome = LINEAR_UNKNOWN,
@@ -244,6 +247,7 @@ void workload_choose(struct sim *s, struct sim_client *c, struct buf *b)
     }
     if (c->in_history || c->is_range) {
         choose_options(s, &q);
+        levels_choose(s, c, &q);
     }
     tell(s, c, TRACE_CALL, 0);
     rpc_request_encode(b, &q);
@@ -433,6 +437,7 @@ int workload_answer(struct sim *s, struct sim_client *c, struct kv_bytes message
     if (c->in_history) {
         take_result(s, c, &r);
     }
+    levels_check(s, c, &r);
     finish(s, c, LINEAR_OK, 0);
     if (c->is_range) {
         range_read(s, c, &r);
