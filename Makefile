@@ -395,12 +395,20 @@ e2e: all ## real processes on loopback: tests/e2e/[0-9]*.sh (T=number picks)
 	  -n $(call in_mode,$(if $(filter 150,$(T)),failpoints,e2e)) -t $(if $(filter 150,$(T)),600,300) -j 1 \
 	  $(wildcard tests/e2e/$(if $(T),$(T)*,[0-9]*).sh)
 
-.PHONY: jepsen jepsen-long
+.PHONY: jepsen jepsen-long jepsen-panic jepsen-bugs
 jepsen: all ## partition tests on real processes: a matrix of short cells (T=name picks)
 	@JOBS=1 BIN='$(O)' $(RUNG) -n $(call in_mode,jepsen) -t 600 -j 1 'scripts/jepsen.sh cells $(T)'
 
 jepsen-long: all ## the same as a swarm for HOURS=1, seeds printed
 	@BIN='$(O)' scripts/jepsen.sh long '$(HOURS)'
+
+jepsen-panic: all ## nodes of a debug build end at failpoints while clients work
+	+@$(SUB) MODE=debug server
+	@BIN='$(O)' KVD='$(BUILD)/debug/kvd' scripts/jepsen.sh panics '$(T)'
+
+jepsen-bugs: all ## planted bugs that kvjepsen has to find; T=K03 picks
+	+@$(SUB) MODE=mutants server
+	@BIN='$(O)' KVD='$(BUILD)/mutants/kvd' scripts/jepsen-bugs.sh $(T)
 
 bench: all $(patsubst %.c,$(O)/%,$(BENCH_SRC)) ## measure failover and throughput (tests/bench)
 	@BUILD='$(BUILD)' BIN='$(O)' tests/bench/run.sh

@@ -75,6 +75,12 @@ static void judge_nemesis(struct run *r)
     verdict_fact(v, "begun", s->begun);
     verdict_fact(v, "effective", s->effective);
     verdict_fact(v, "without_effect", s->failed);
+    if (s->wrongs > 0) {
+        anomaly(v, "not-refused", "%u times: %s", s->wrongs, s->wrong);
+    }
+    if (s->points > 0) {
+        verdict_fact(v, "failpoints", s->points);
+    }
     if (wanted && (s->begun == 0 || s->effective == 0)) {
         verdict_doubt(v, "no fault had an effect that its probe saw");
     }
@@ -144,6 +150,19 @@ static void judge_nodes(struct run *r)
     }
 }
 
+/* Blanks the run's folder out: its name may be that of a nemesis. */
+static void folder_blank(char *line, const char *log_path)
+{
+    const char *slash = strrchr(log_path, '/');
+    size_t len = slash == NULL ? 0 : (size_t)(slash - log_path);
+
+    for (char *p = line; len > 0 && *p != '\0'; p++) {
+        if (strncmp(p, log_path, len) == 0) {
+            memset(p, '.', len);
+        }
+    }
+}
+
 void judge_log(const char *path, uint32_t node, struct verdict *v)
 {
     static const char *const patterns[] = {
@@ -157,6 +176,10 @@ void judge_log(const char *path, uint32_t node, struct verdict *v)
         return;
     }
     while (fgets(line, sizeof line, f) != NULL) {
+        if (strncmp(line, "kvd: failpoint ", 15) == 0) {
+            continue; /* The nemesis wanted it. */
+        }
+        folder_blank(line, path);
         for (size_t i = 0; i < KV_ARRAY_COUNT(patterns); i++) {
             if (strcasestr(line, patterns[i]) != NULL) {
                 line[strcspn(line, "\n")] = '\0';

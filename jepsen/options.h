@@ -32,6 +32,9 @@ struct options {
     uint32_t clean_s;     /* Before the first fault. */
     uint32_t quiet_s;     /* Clients go on so long after all is healed. */
     uint32_t interval_s;  /* Length of a period of the nemesis. */
+    uint32_t period_ms;   /* The same; 0: interval_s says it. */
+    uint32_t fault_ms;    /* A fault begins with its period and lasts so long; 0: both
+                           * are drawn. */
     uint32_t rate;        /* Operations per second. */
     uint32_t rate_min;    /* Fewer before the first fault: unknown. */
     uint32_t concurrency; /* Workers; 0: 2 * nodes * keys. */

@@ -404,7 +404,8 @@ static int cluster_begin(struct run_loop *l)
     const struct nemesis_options no = {
         .text = r->o->nemesis,
         .seed = l->seed_nemesis,
-        .interval_ms = r->o->interval_s * 1000,
+        .interval_ms = r->o->period_ms != 0 ? r->o->period_ms : r->o->interval_s * 1000,
+        .fault_ms = r->o->fault_ms,
     };
 
     if (cluster_open(&co, &l->cluster, error) != 0) {

@@ -64,7 +64,8 @@ static void answer_confirmed(struct raft *r)
     for (uint32_t i = 0; i < r->reads_waiting_count; i++) {
         const struct raft_read_wait *w = &r->reads_waiting[i];
 
-        if (w->round != 0 && (w->round <= confirmed || KV_BUG(r->o, B04))) {
+        if (w->round != 0 &&
+            (w->round <= confirmed || KV_BUG(r->o, B04) || KV_BUG(r->o, K17))) {
             KV_ASSERT(w->index <= r->commit);
             raft_update_read(r, w->tag, w->index, 0);
         } else {

@@ -355,7 +355,7 @@ static bool check_quorum(struct raft *r)
 {
     uint64_t heard_ms = raft_quorum_majority(&r->configs.now, alive_at, r);
 
-    if (KV_BUG(r->o, B29)) {
+    if (KV_BUG(r->o, B29) || KV_BUG(r->o, K17)) {
         heard_ms = r->now_ms;
     }
     if (heard_ms + r->o.election_timeout_ms <= r->now_ms) {

@@ -3,8 +3,12 @@
 #
 #   jepsen.sh cells [PATTERN]   the short matrix (those whose name matches), as TAP
 #   jepsen.sh wide [PATTERN]    faults times workloads, CELL_SECONDS (40) each, as TAP
+#   jepsen.sh panics [PATTERN]  nodes of a test build end at failpoints, CELL_SECONDS (60)
+#                               each, as TAP; KVD (BIN/debug/kvd) is that build
+#   jepsen.sh points [STORE]    the failpoints at which a node ended, over all runs
 #   jepsen.sh long HOURS        random workloads and nemeses until the time is over
 #   jepsen.sh table [STORE]     the cells of a store as a table for jepsen/README.md
+#   jepsen.sh cuts [SHAPE...]   CUTS (100) cuts of each shape (of all), a second each
 #   jepsen.sh recovery [STORE]  times to recover per kind of fault, over all its runs
 #
 # A cell is a workload under a nemesis. Each run goes to STORE/NAME/TIME; what failed
@@ -65,6 +69,30 @@ swarm-append append swarm 5
 END
 }
 
+# Small deltas and windows, so that checkpoints, compaction and snapshots are common.
+panic_matrix() {
+  cat << 'END'
+panic-set-3 set panic 3
+panic-counter-3 counter panic 3
+panic-start-append-3 append panic:start 3
+panic-all-set-1 set panic:all 1
+panic-register-5 register panic 5
+panic-and-kill-append append panic,kill:leaders 5
+END
+}
+
+panics() {
+  cells panic_matrix "$1" --time "${CELL_SECONDS:-60}" --clean 3 --interval 1 --quiet 2 \
+    --kvd "${KVD:-$BIN/debug/kvd}" \
+    --kvd-args '--delta-bytes 64K --checkpoint-ms 300 --log-window 64'
+}
+
+points() {
+  local store=${1:-$STORE}
+  grep -ohE ':point [a-z_0-9]+, :nodes' "$store"/*/[0-9]*/history.txt 2> /dev/null |
+    awk '{ sub(",", "", $2); n[$2]++ } END { for (p in n) print p, n[p] }' | sort
+}
+
 # run NAME WORKLOAD NEMESIS NODES SEED [OPTION...]: one cell; its output in $out.
 run() {
   local name=$1 workload=$2 nemesis=$3 nodes=$4 seed=$5
@@ -118,6 +146,27 @@ long() {
   [ $n -gt 0 ] && [ $bad -eq 0 ]
 }
 
+SHAPES='one minority-third halves majority majorities-ring bridge leaders one-in one-out
+  minority-third-in minority-third-out halves-in halves-out majority-in majority-out
+  majorities-ring-in bridge-in leaders-in leaders-out'
+
+# A cut of a second, half a second without, and so on. Many workers, for one that waits
+# for a node that is cut off is no measure of the others; and quick ones, as a lane is
+# back when a write that began after the cut has ended.
+cuts() {
+  local shape bad=0
+  # shellcheck disable=SC2086
+  [ $# -gt 0 ] || set -- $SHAPES
+  for shape; do
+    run "cuts-$shape" ids "partition:$shape" 5 "$SEED" \
+      --time $((${CUTS:-100} * 15 / 10 + 5)) --clean 3 --quiet 1 \
+      --period-ms 1500 --fault-ms 1000 --rate 600 --concurrency 400 < /dev/null
+    echo "$shape: exit $?, load $(cut -d' ' -f1-3 /proc/loadavg), seed $SEED"
+    grep -qE '^VALID' "$out" || { bad=1; cat "$out"; }
+  done
+  return $bad
+}
+
 # The newest run of each name.
 table() {
   local store=${1:-$STORE}
@@ -142,8 +191,8 @@ for name in sorted(newest):
 END
 }
 
-# From before the first command of a fault to the write of the slowest lane. A fault that
-# ended earlier says nothing and is counted apart.
+# From before the first command of a fault to the write of the slowest lane. A cut that
+# ended before counts with its whole length, and is counted apart.
 recovery() {
   local store=${1:-$STORE}
   "${PYTHON:-/usr/bin/python3}" - "$store" << 'END'
@@ -156,16 +205,17 @@ for path in sorted(glob.glob(os.path.join(sys.argv[1], "*", "[0-9]*", "run.json"
     for fault in run["faults"]:
         shape = fault["value"].split(" ")[0].lstrip(":")
         name = fault["kind"] + (" " + shape if shape[:1].isalpha() else "")
-        if not fault["effective"]:
+        if not fault["effective"] or fault["end_ns"] == 0:
             continue
-        if fault["recover_ms"] < 0:
-            short[name] += 1
-        times[name] += [fault["recover_ms"]] if fault["recover_ms"] >= 0 else []
-print("| fault | recovered | ended before | p50 ms | p99 ms | worst ms |")
+        over = fault["recover_ms"] < 0
+        short[name] += over
+        times[name].append((fault["end_ns"] - fault["begin_ns"]) / 1e6 if over
+                           else fault["recover_ms"])
+print("| fault | cuts | ended before recovery | p50 ms | p99 ms | worst ms |")
 print("|---|---|---|---|---|---|")
-for name in sorted(set(times) | set(short)):
+for name in sorted(times):
     t = sorted(times[name])
-    at = lambda q: f"{t[min(len(t) - 1, math.ceil(q * len(t)) - 1)]:.0f}" if t else "-"
+    at = lambda q: f"{t[min(len(t) - 1, math.ceil(q * len(t)) - 1)]:.0f}"
     print(f"| {name} | {len(t)} | {short[name]} | {at(0.5)} | {at(0.99)} | {at(1)} |")
 END
 }
@@ -176,8 +226,15 @@ trap 'exit 143' TERM INT HUP
 case ${1:-} in
   cells) cells matrix "${2:-}" --time "${CELL_SECONDS:-13}" --clean 3 --interval 2 --quiet 2 ;;
   wide) cells wide_matrix "${2:-}" --time "${CELL_SECONDS:-40}" --clean 5 --interval 4 ;;
+  panics) panics "${2:-}" ;;
+  points) points "${2:-}" ;;
+  cuts) shift && cuts "$@" ;;
   long) long "${2:-1}" ;;
   table) table "${2:-}" ;;
   recovery) recovery "${2:-}" ;;
-  *) echo "usage: jepsen.sh cells|wide [PATTERN] | long HOURS | table|recovery [STORE]" >&2; exit 2 ;;
+  *)
+    echo "usage: jepsen.sh cells|wide|panics [PATTERN] | long HOURS | cuts [SHAPE...] |" \
+      "table|recovery|points [STORE]" >&2
+    exit 2
+    ;;
 esac

@@ -166,15 +166,15 @@ static int kvd_store_open(struct kvd *k)
         .reserve_bytes = k->config.reserve_bytes,
         .groups_max = KV_GROUPS_MAX,
         .incarnation_seed = k->env.env.ops->random(&k->env.env),
+#ifdef KV_MUTANTS
+        .bug = k->config.node.bug,
+#endif
     };
     char error[CONFIG_ERROR_BYTES] = "cannot be opened";
     char line[3 * CONFIG_ERROR_BYTES];
     int rc = store_open(&o, &k->store, error, sizeof error);
 
     if (rc == 0) {
-#ifdef KV_MUTANTS
-        k->store->bug = k->config.node.bug;
-#endif
         return 0;
     }
     snprintf(line, sizeof line, "--data-dir %s: %s%s", k->config.data_dir, error,

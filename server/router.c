@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "raft/base/bug.h"
 #include "raft/base/err.h"
 #include "server/idmap.h"
 #include "server/node_parts.h"
@@ -557,7 +558,7 @@ void router_link_lost(struct node *n, uint32_t node)
         struct request *next = req->next;
 
         forward_remove(n, req);
-        if (req->is_write) {
+        if (req->is_write && !KV_BUG(n->config, K08)) {
             r->stats.forwards_unknown++;
             reply_error(
                 req, KV_EUNKNOWN,

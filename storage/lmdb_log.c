@@ -5,6 +5,7 @@
  * it is going to store is gathered in a plan first; the index in memory is changed when
  * the commit is durable.
  */
+#include "raft/base/bug.h"
 #include "raft/base/err.h"
 #include "raft/record.h"
 #include "storage/batch.h"
@@ -468,6 +469,9 @@ static int writes_commit(struct lmdb_store *ls, const struct log_write *writes,
     }
     if (rc == 0) {
         rc = KV_FAILPOINT(log_filled);
+    }
+    if (KV_BUG(ls->base, K16)) {
+        (void)mdb_env_set_flags(ls->log.env, MDB_NOSYNC, 1);
     }
     *out_id = (uint64_t)mdb_txn_id(v.txn);
     return lmdb_write_end(&ls->log, v.txn, rc);

@@ -464,6 +464,9 @@ int store_open(const struct store_options *o, struct store **out, char *error_te
         return open_failed(&op, KV_ENOMEM, "out of memory");
     }
     op.ls->base.ops = &lmdb_ops;
+#ifdef KV_MUTANTS
+    op.ls->base.bug = o->bug;
+#endif
     op.ls->dir_fd = -1;
     op.ls->lock_fd = -1;
     op.ls->snap_fd = -1;

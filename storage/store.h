@@ -248,6 +248,9 @@ struct store_options {
     uint64_t reserve_bytes; /* Ballast for urgent writes; 0: 64 MiB. */
     uint32_t groups_max;
     uint64_t incarnation_seed; /* Random bits for a new directory's incarnation. */
+#ifdef KV_MUTANTS
+    uint32_t bug; /* Of the store; struct store. */
+#endif
 };
 
 /* Opens or makes a data directory, takes its lock, counts the boot, and finishes what a

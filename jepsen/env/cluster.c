@@ -347,9 +347,18 @@ void cluster_close(struct cluster *c)
 
 int cluster_start(struct cluster *c, uint32_t mask)
 {
-    const struct keeper_request q = {.verb = KEEPER_START, .mask = mask};
+    return cluster_start_armed(c, mask, "");
+}
+
+int cluster_start_armed(struct cluster *c, uint32_t mask, const char *points)
+{
+    struct keeper_request q = {.verb = KEEPER_START, .mask = mask};
     struct keeper_reply r;
 
+    if (strlen(points) >= sizeof q.points) {
+        return cluster_fail(c, KV_EINVAL, "too many failpoints: %.60s", points);
+    }
+    snprintf(q.points, sizeof q.points, "%s", points);
     return cluster_ask(c, &q, &r);
 }
 

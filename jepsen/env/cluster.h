@@ -99,6 +99,11 @@ void cluster_close(struct cluster *c);
  * cluster_error(). */
 KV_MUST_CHECK int cluster_start(struct cluster *c, uint32_t mask);
 
+/* The same with failpoints armed (storage/failpoint.h): "NAME=panic@3"; "" is none.
+ * A node that ends at one has not died on its own: it is down. */
+KV_MUST_CHECK int cluster_start_armed(struct cluster *c, uint32_t mask,
+                                      const char *points);
+
 /* Sends SIGTERM and waits for the end, SIGKILL after `wait_ms`. A paused node is let
  * go first. 0, or KV_ETIMEOUT when one had to be killed. */
 KV_MUST_CHECK int cluster_stop(struct cluster *c, uint32_t mask, uint32_t wait_ms);

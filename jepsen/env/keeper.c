@@ -109,8 +109,12 @@ static void places_fill(const struct keeper *s, uint32_t node, struct places *p)
     snprintf(p->log, sizeof p->log, "%s/n%u/log", s->k->dir, node);
 }
 
-static void environment_set(const struct keeper *s, uint32_t node, struct places *p)
+static void environment_set(const struct keeper *s, uint32_t node, struct places *p,
+                            const char *points)
 {
+    if (points[0] != '\0') {
+        setenv("KVD_FAILPOINTS", points, 1);
+    }
     if (s->k->preload == NULL) {
         return;
     }
@@ -121,7 +125,8 @@ static void environment_set(const struct keeper *s, uint32_t node, struct places
 }
 
 /* In the new process: becomes kvd. Comes back only when that fails. */
-static void child_exec(struct keeper *s, uint32_t node, pid_t keeper)
+static void child_exec(struct keeper *s, uint32_t node, pid_t keeper,
+                       const char *points)
 {
     const char *argv[KEEPER_ARGS_MAX];
     struct places p;
@@ -156,12 +161,12 @@ static void child_exec(struct keeper *s, uint32_t node, pid_t keeper)
         }
     }
     argv[count] = NULL;
-    environment_set(s, node, &p);
+    environment_set(s, node, &p, points);
     execv(s->k->kvd, (char *const *)(uintptr_t)argv);
     dprintf(STDERR_FILENO, "keeper: cannot run %s: %s\n", s->k->kvd, strerror(errno));
 }
 
-static int node_start(struct keeper *s, uint32_t node)
+static int node_start(struct keeper *s, uint32_t node, const char *points)
 {
     struct child *c = &s->nodes[node - 1];
     pid_t keeper = getpid();
@@ -178,7 +183,7 @@ static int node_start(struct keeper *s, uint32_t node)
     if (pid == 0) {
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
-        child_exec(s, node, keeper);
+        child_exec(s, node, keeper, points);
         _exit(127);
     }
     c->seen.state = CLUSTER_NODE_UP;
@@ -219,14 +224,17 @@ static void children_reap(struct keeper *s)
     }
     for (uint32_t i = 1; i <= s->k->nodes; i++) {
         struct child *c = &s->nodes[i - 1];
+        bool at_point;
         int status;
 
         if (c->seen.state != CLUSTER_NODE_UP ||
             waitpid(c->seen.pid, &status, WNOHANG) != c->seen.pid) {
             continue;
         }
-        c->seen.state = c->expected ? CLUSTER_NODE_DOWN : CLUSTER_NODE_DIED;
-        c->seen.deaths += !c->expected;
+        /* Only who armed a failpoint makes a node end at one. */
+        at_point = WIFEXITED(status) && WEXITSTATUS(status) == KEEPER_EXIT_POINT;
+        c->seen.state = c->expected || at_point ? CLUSTER_NODE_DOWN : CLUSTER_NODE_DIED;
+        c->seen.deaths += !c->expected && !at_point;
         c->seen.exit_status = status;
         c->seen.pid = 0;
         s->net.ops->node_up(&s->net, i, false);
@@ -285,7 +293,7 @@ static void masked(struct keeper *s, const struct keeper_request *q,
         }
         if (q->verb == KEEPER_SIGNAL) {
             node_signal(&s->nodes[i - 1], q->signal, q->expected);
-        } else if (node_start(s, i) != 0) {
+        } else if (node_start(s, i, q->points) != 0) {
             r->rc = KV_EIO;
             snprintf(r->error, sizeof r->error, "fork: %s", strerror(errno));
         }

@@ -15,6 +15,8 @@
 
 enum {
     KEEPER_ARGS_MAX = 64,
+    KEEPER_POINTS_BYTES = 96,
+    KEEPER_EXIT_POINT = 99, /* kvd's exit status at a failpoint that was armed. */
     KEEPER_TAG_CONTROL = 1,
     KEEPER_TAG_SIGNAL,
     KEEPER_TAG_NET,
@@ -44,6 +46,7 @@ struct keeper_request {
     uint32_t to;
     uint32_t count; /* PROBE. */
     uint32_t wait_ms;
+    char points[KEEPER_POINTS_BYTES]; /* START: KVD_FAILPOINTS; "" for none. */
     struct fault_grudge grudge;
     struct fault_link link;
 };

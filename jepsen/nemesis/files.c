@@ -192,6 +192,7 @@ static bool refusal_wait(struct nemesis *n, struct nemesis_fault *f, const char 
         }
         nemesis_sleep_ms(LOOK_MS);
     }
+    out->wrong = true; /* It may have taken part with what it does not know. */
     return nemesis_blame(out, "node %u did not end with: %s", node, why);
 }
 

@@ -16,6 +16,7 @@ static const struct nemesis_action *const actions[] = {
     &nemesis_power,     &nemesis_storm,     &nemesis_packet,    &nemesis_slow_link,
     &nemesis_slow_cpu,  &nemesis_slow_disk, &nemesis_full_disk, &nemesis_clock,
     &nemesis_corrupt,   &nemesis_rollback,  &nemesis_wipe,      &nemesis_clone,
+    &nemesis_panic,
 };
 
 const struct nemesis_kind *nemesis_kind(uint32_t i)
@@ -214,6 +215,9 @@ void nemesis_do(struct nemesis *n, const struct nemesis_step *step,
         out->effective = f->action->end(n, f, out);
     }
     n->sum.failed += !out->effective;
+    if (out->wrong && n->sum.wrongs++ == 0) {
+        memcpy(n->sum.wrong, out->why, sizeof n->sum.wrong);
+    }
     if (out->value[0] == '\0') {
         nemesis_say(out, "nil");
     }

@@ -37,6 +37,7 @@ struct nemesis_options {
     const char *text; /* NULL or "none": no faults. */
     uint64_t seed;
     uint32_t interval_ms; /* Length of a period; 0: 10,000. */
+    uint32_t fault_ms;    /* Of each fault, from its period's start; 0: drawn. */
 };
 
 struct nemesis;
@@ -57,6 +58,7 @@ struct nemesis_outcome {
     bool effective; /* The probe saw it. For an end: the fault is gone. */
     char value[NEMESIS_VALUE_BYTES]; /* :value of the row after, as EDN. */
     char why[NEMESIS_WHY_BYTES];     /* When not effective: what was seen; else "". */
+    bool wrong; /* What was seen is the cluster's failure, not the nemesis': invalid. */
 };
 
 /* Sums over a run. */
@@ -66,6 +68,9 @@ struct nemesis_summary {
     uint32_t failed;    /* Steps without effect, endings included. */
     uint32_t kinds;     /* Kinds asked for, and of these, how many were never proven: */
     uint32_t kinds_unproven;
+    uint32_t points; /* Different failpoints at which a node ended. */
+    uint32_t wrongs; /* Outcomes that were wrong, and the first's why. */
+    char wrong[NEMESIS_WHY_BYTES];
 };
 
 /* ---- registry ---- */

@@ -10,6 +10,10 @@
 #include "jepsen/nemesis/plan.h"
 #include "jepsen/nemesis/targets.h"
 
+enum {
+    NEMESIS_POINTS_MAX = 256, /* Failpoints of a kvd. */
+};
+
 /* A fault under way. */
 struct nemesis_fault {
     const struct nemesis_action *action;
@@ -42,6 +46,7 @@ struct nemesis {
     uint32_t victims;        /* The minority whose files may be damaged; fixed. */
     struct fault_grudge cut; /* In force; one partition at a time. */
     bool shaping;            /* A fault has shaped links; only one may at a time. */
+    bool points_hit[NEMESIS_POINTS_MAX]; /* By place in kvd's list. */
 };
 
 extern const struct nemesis_action nemesis_partition;
@@ -51,6 +56,7 @@ extern const struct nemesis_action nemesis_kill;
 extern const struct nemesis_action nemesis_term;
 extern const struct nemesis_action nemesis_pause;
 extern const struct nemesis_action nemesis_storm;
+extern const struct nemesis_action nemesis_panic;
 extern const struct nemesis_action nemesis_slow_cpu;
 extern const struct nemesis_action nemesis_power;
 extern const struct nemesis_action nemesis_slow_disk;

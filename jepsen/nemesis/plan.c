@@ -95,8 +95,10 @@ int plan_init(struct plan *p, const struct nemesis_options *o, char *error)
     const char *text = o->text == NULL || strcmp(o->text, "none") == 0 ? "" : o->text;
     const struct nemesis_kind *k;
 
-    *p = (struct plan){.interval_ms =
-                           o->interval_ms != 0 ? o->interval_ms : PLAN_INTERVAL_MS};
+    *p = (struct plan){
+        .interval_ms = o->interval_ms != 0 ? o->interval_ms : PLAN_INTERVAL_MS,
+        .fault_ms = o->fault_ms,
+    };
     prng_init(&p->prng, o->seed);
     while (*text != '\0') {
         size_t len = strcspn(text, ",");
@@ -135,6 +137,10 @@ static void fault_add(struct plan *p, const struct plan_item *item, uint64_t sta
     f->seed = prng_next(&p->prng);
     f->begin_ms = start_ms + prng_below(&p->prng, quarter + 1);
     f->end_ms = f->begin_ms + prng_between(&p->prng, quarter, 2ull * quarter);
+    if (p->fault_ms != 0) {
+        f->begin_ms = start_ms;
+        f->end_ms = start_ms + p->fault_ms;
+    }
 }
 
 /* Draws up to PLAN_SWARM_MAX of the items; a quarter of the time none. */

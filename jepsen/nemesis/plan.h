@@ -2,8 +2,8 @@
  *
  * Time is cut into periods. In each, every kind of the text has one fault: it begins
  * in the first quarter, and lasts a quarter to a half, so that the last quarter is
- * quiet. With "swarm" a period draws one to three of the kinds, or, a quarter of the
- * time, none.
+ * quiet; or it begins with the period and lasts fault_ms. With "swarm" a period draws
+ * one to three of the kinds, or, a quarter of the time, none.
  *
  * Needs:    jepsen/nemesis/nemesis.h, raft/base/prng.h.
  * Used by:  jepsen/nemesis/nemesis.c.
@@ -45,6 +45,7 @@ struct plan {
     uint32_t items_count;
     bool swarm;
     uint32_t interval_ms;
+    uint32_t fault_ms; /* 0: drawn. */
     struct prng prng;
     uint64_t period;                          /* Periods begun. */
     uint32_t numbers;                         /* Faults so far. */

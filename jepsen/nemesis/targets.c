@@ -45,6 +45,9 @@ uint32_t targets_nodes(struct prng *p, uint32_t n, const char *word)
     if (strcmp(word, "minority-third") == 0) {
         return targets_draw(p, n, KV_MAX((n - 1) / 3, 1u));
     }
+    if (strcmp(word, "halves") == 0) {
+        return targets_draw(p, n, n / 2);
+    }
     if (strcmp(word, "majority") == 0) {
         return targets_draw(p, n, n / 2 + 1);
     }

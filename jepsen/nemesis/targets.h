@@ -31,9 +31,9 @@ enum targets_way {
     TARGETS_OUT, /* It hears, and is not heard. */
 };
 
-/* Draws the grudge of a shape: one, minority-third, majority (a majority on one side,
- * the rest on the other), majorities-ring (each sees a majority, no two the same),
- * bridge (halves that only one node sees both of), leaders (each of `leaders` alone).
+/* Draws the grudge of a shape: one, minority-third, halves, majority (a majority on
+ * one side, the rest on the other), majorities-ring (each sees a majority, no two the
+ * same), bridge (halves that only one node sees both of), leaders (each of `leaders`).
  * One-way halves of a ring or bridge are drawn per pair. Clients are cut from nobody.
  * False: no such shape, or it needs more nodes. */
 bool targets_grudge(struct prng *p, uint32_t n, const char *shape, enum targets_way way,

@@ -7,7 +7,7 @@
  * breaks where, what kills it, and why others cannot exist here: tests/sim/MUTANTS.md.
  *
  * Needs:    nothing of ours.
- * Used by:  raft/, server/, tests/lib, tests/sim.
+ * Used by:  raft/, storage/, server/, tests/lib, tests/sim.
  * Threads:  any.
  * Source:   B: bugs that were found in other Raft systems, one link each; K: dangers of
  *           our own design.
@@ -92,6 +92,8 @@
     X(K13, "entries that replace others count as durable", "")                        \
     X(K14, "a vote without comparing logs", "")                                       \
     X(K15, "conflicting entries are kept", "")                                        \
+    X(K16, "the log is committed without a sync", "nats-server#7564")                 \
+    X(K17, "a leader answers reads alone, and stays", "etcd#741")                     \
     X(K21, "a session read does not wait for what the token names", "")               \
     X(K22, "the age of a stale read is always 0", "")
 

@@ -122,6 +122,14 @@ static void a_swarm_without_any_effect_is_unknown(void **state)
     assert_int_equal(valid_of("nemesis"), VERDICT_UNKNOWN);
 }
 
+static void a_node_that_should_have_been_refused_is_invalid(void **state)
+{
+    (void)state;
+    run.nemesis.wrongs = 1;
+    memcpy(run.nemesis.wrong, "it runs", 8);
+    assert_int_equal(valid_of("nemesis"), VERDICT_INVALID);
+}
+
 static void a_node_that_died_by_itself_is_invalid(void **state)
 {
     (void)state;
@@ -189,6 +197,40 @@ static void a_sanitizer_in_a_log_is_invalid(void **state)
     assert_int_equal(valid_of("logs"), VERDICT_INVALID);
 }
 
+static void a_failpoint_that_was_armed_is_no_finding(void **state)
+{
+    (void)state;
+    log_has("kvd: failpoint log_write: panic");
+    assert_int_equal(valid_of("logs"), VERDICT_VALID);
+    run_close(&run);
+    assert_int_equal(run_open(&run, &options), 0);
+    snprintf(run.nodes[0].log_path, sizeof run.nodes[0].log_path, "%s", log_path);
+    log_has("MDB_PANIC: update of meta page failed");
+    assert_int_equal(valid_of("logs"), VERDICT_INVALID);
+}
+
+static void the_name_of_the_folder_is_no_finding(void **state)
+{
+    char dir[] = "/tmp/kvjepsen-panic.XXXXXX";
+    char path[64];
+    struct verdict v;
+    FILE *f;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/log", dir);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fprintf(f, "node 1, data %s/data\n", dir);
+    fclose(f);
+    verdict_init(&v, "logs");
+    judge_log(path, 1, &v);
+    assert_int_equal(v.valid, VERDICT_VALID);
+    verdict_close(&v);
+    unlink(path);
+    rmdir(dir);
+}
+
 static void a_log_that_is_missing_is_unknown(void **state)
 {
     (void)state;
@@ -208,6 +250,7 @@ int main(int argc, char **argv)
         CASE(one_kind_of_two_without_effect_is_unknown),
         CASE(a_swarm_need_not_draw_every_kind),
         CASE(a_swarm_without_any_effect_is_unknown),
+        CASE(a_node_that_should_have_been_refused_is_invalid),
         CASE(a_node_that_died_by_itself_is_invalid),
         CASE(a_damaged_node_may_die),
         CASE(a_final_read_that_never_succeeds_is_invalid),
@@ -216,6 +259,8 @@ int main(int argc, char **argv)
         CASE(an_answer_without_sense_is_invalid),
         CASE(an_assertion_in_a_log_is_invalid),
         CASE(a_sanitizer_in_a_log_is_invalid),
+        CASE(a_failpoint_that_was_armed_is_no_finding),
+        CASE(the_name_of_the_folder_is_no_finding),
         CASE(a_log_that_is_missing_is_unknown),
     };
 

@@ -178,6 +178,18 @@ KIND_TEST(damaged_files_are_refused_or_healed, CLUSTER_AUTO, 3, "corrupt:bitflip
 KIND_TEST(empty_and_foreign_folders_are_refused, CLUSTER_AUTO, 3, "wipe:one",
           "clone:copy", "clone:shared")
 
+#ifdef KV_FAILPOINTS
+KIND_TEST(nodes_end_at_failpoints, CLUSTER_AUTO, 3, "panic:one", "panic:all",
+          "panic:start", "panic:one", "panic:start", "panic:minority")
+#else
+static void nodes_end_at_failpoints(void **state)
+{
+    (void)state;
+    fprintf(stderr, "# skipped: this build has no failpoints\n");
+    skip();
+}
+#endif
+
 static void a_swarm_ends_with_a_ready_cluster(void **state)
 {
     struct nemesis_options o = {.text = "swarm", .seed = 7, .interval_ms = 2000};
@@ -225,6 +237,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(clocks_step_and_strobe),
         cmocka_unit_test(damaged_files_are_refused_or_healed),
         cmocka_unit_test(empty_and_foreign_folders_are_refused),
+        cmocka_unit_test(nodes_end_at_failpoints),
         cmocka_unit_test(a_swarm_ends_with_a_ready_cluster),
     };
 

@@ -62,6 +62,25 @@ static void faults_begin_and_end_in_order(void **state)
     }
 }
 
+static void a_given_length_is_kept(void **state)
+{
+    struct nemesis_options o = {
+        .text = "partition", .seed = 3, .interval_ms = 1500, .fault_ms = 1000};
+    char error[CLUSTER_ERROR_BYTES];
+    struct plan p;
+    bool begins;
+
+    (void)state;
+    assert_int_equal(plan_init(&p, &o, error), 0);
+    for (uint64_t i = 0; i < 20; i++) {
+        int slot = plan_next(&p, &begins);
+
+        assert_true(begins == (i % 2 == 0));
+        assert_int_equal(p.faults[slot].begin_ms, i / 2 * 1500);
+        assert_int_equal(p.faults[slot].end_ms, i / 2 * 1500 + 1000);
+    }
+}
+
 static void the_same_seed_gives_the_same_plan(void **state)
 {
     struct plan a, b, c;
@@ -283,6 +302,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_are_read),
         cmocka_unit_test(faults_begin_and_end_in_order),
+        cmocka_unit_test(a_given_length_is_kept),
         cmocka_unit_test(the_same_seed_gives_the_same_plan),
         cmocka_unit_test(a_swarm_rests_a_quarter_of_the_time),
         cmocka_unit_test(shapes_are_what_they_say),
