@@ -34,7 +34,7 @@ K12 power-all-set set power:all 3 24 -
 K14 pause-and-kill-set set pause:minority,kill:leaders 5 40 -
 K15 leaders-cut-append append partition:leaders 5 40 -
 K16 power-all-set set power:all 3 24 -
-K17 leaders-cut-register register partition:leaders 5 200 -
+K17 leaders-cut-set set partition:leaders 5 200 -
 END
 }
 

@@ -6,7 +6,7 @@
 #   jepsen.sh panics [PATTERN]  nodes of a test build end at failpoints, CELL_SECONDS (60)
 #                               each, as TAP; KVD (BIN/debug/kvd) is that build
 #   jepsen.sh points [STORE]    the failpoints at which a node ended, over all runs
-#   jepsen.sh long HOURS        random workloads and nemeses until the time is over
+#   jepsen.sh long HOURS        random workloads under a swarm until the time is over (0.5)
 #   jepsen.sh table [STORE]     the cells of a store as a table for jepsen/README.md
 #   jepsen.sh cuts [SHAPE...]   CUTS (100) cuts of each shape (of all), a second each
 #   jepsen.sh recovery [STORE]  times to recover per kind of fault, over all its runs
@@ -127,7 +127,8 @@ cells() {
 }
 
 long() {
-  local end=$(($(date +%s) + ${1:-1} * 3600)) n=0 bad=0 rc seed
+  local end n=0 bad=0 rc seed
+  end=$(awk -v now="$(date +%s)" -v hours="${1:-1}" 'BEGIN { printf "%d", now + hours * 3600 }')
   local -a workloads=(register set counter append ids)
   RANDOM=$((SEED % 32768))
   while [ "$(date +%s)" -lt "$end" ]; do

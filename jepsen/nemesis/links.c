@@ -118,9 +118,9 @@ static bool partition_end(struct nemesis *n, struct nemesis_fault *f,
 const struct nemesis_action nemesis_partition = {
     .kind =
         {"partition",
-         "one minority-third halves majority majorities-ring bridge leaders one-in "
-         "one-out halves-in halves-out minority-third-in minority-third-out majority-in "
-         "majority-out majorities-ring-in bridge-in leaders-in leaders-out",
+         "one minority-third halves majority majorities-ring bridge leaders "
+         "one-in one-out halves-in halves-out minority-third-in minority-third-out "
+         "majority-in majority-out majorities-ring-in bridge-in leaders-in leaders-out",
          "cuts links between nodes; -in, -out: the drawn side does not hear, is not "
          "heard",
          false, false, true},
