@@ -289,17 +289,25 @@ static void install_done(struct group *g, const struct disk_job *job)
     }
 }
 
+/* The node must learn of the map now: nothing will bring it later. */
 static void announce_map(struct group *g)
 {
     struct kv_bytes map;
     uint64_t epoch;
+    int rc;
 
     if (g->id != NODE_META_GROUP) {
         return;
     }
     arena_reset(&g->records_arena);
-    if (apply_map_read(g->st, &g->records_arena, &map, &epoch) == 0) {
+    rc = apply_map_read(g->st, &g->records_arena, &map, &epoch);
+    if (rc == 0) {
         node_map_applied(g->node, map);
+    } else if (rc == KV_EDAMAGED) {
+        group_state_damaged(g); /* The next snapshot brings it. */
+    } else if (rc != KV_ENOTFOUND) {
+        node_halt(g->node, rc, "group=%u cannot read the installed map: %s", g->id,
+                  kv_err_text(rc));
     }
 }
 

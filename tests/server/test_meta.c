@@ -231,6 +231,41 @@ static void a_crash_at_any_point_of_forming_is_survived(void **state)
     }
 }
 
+static bool map_damage(struct net *net, uint32_t node)
+{
+    return mem_store_flip_row(net->nodes[node].store, NODE_META_GROUP, ROW_META,
+                              kv_bytes_str("map"), 77);
+}
+
+static bool is_installed(struct net *net, void *ctx)
+{
+    const struct disk_job *job = net->nodes[3].running[DISK_LANE_STATE];
+
+    (void)ctx;
+    return job != NULL && job->kind == DISK_MARK_CLEAR;
+}
+
+/* The map came with a snapshot, and cannot be read: another snapshot brings it. */
+static void a_map_damaged_right_after_an_install_is_fetched_again(void **state)
+{
+    struct net *net = make(3);
+
+    (void)state;
+    net_start_all(net);
+    assert_true(net_run_until(net, net_is_ready, NULL, 5000));
+    net_run_ms(net, 5000); /* Checkpointed. */
+    net_kill(net, 3);
+    assert_true(map_damage(net, 3));
+    net->nodes[3].config.scrub_bytes_per_s = 0; /* Nobody else finds it. */
+    assert_int_equal(net_start(net, 3), 0);
+    assert_false(net->nodes[3].node->map_known);
+    assert_true(net_run_until(net, is_installed, NULL, 5000));
+    assert_true(map_damage(net, 3));
+    assert_true(net_run_until(net, net_is_ready, NULL, 10000));
+    assert_int_equal(net_put(net, 3, "a", "1"), 0);
+    net_free(net);
+}
+
 static void the_cluster_id_follows_from_the_configuration(void **state)
 {
     struct net *net = make(3);
@@ -266,6 +301,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_map_respects_the_zones_of_all_nodes),
         cmocka_unit_test(all_nodes_have_the_same_map),
         cmocka_unit_test(a_crash_at_any_point_of_forming_is_survived),
+        cmocka_unit_test(a_map_damaged_right_after_an_install_is_fetched_again),
         cmocka_unit_test(the_cluster_id_follows_from_the_configuration),
     };
 
