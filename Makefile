@@ -353,10 +353,11 @@ mutants-unit: ## bugs planted by sed, one at a time: each must fail its unit tes
 
 MUTANTS := $(O)/kvmutants
 MUTANTS_FOR := tests/sim/mutants.tsv $(O)/tests/raft/test_random
+MUTANTS_NEED := $(MUTANTS) $(O)/tests/raft/test_random $(O)/tests/raft/test_paper
 ifeq ($(MODE),mutants)
-mutants: $(MUTANTS) $(O)/tests/raft/test_random ## real systems' bugs, built in: seeds until a simulator notices each
+mutants: $(MUTANTS_NEED) ## real systems' bugs, built in: seeds until a simulator notices each
 	@$(MUTANTS) --runs $(MUTANT_RUNS) --seeds $(MUTANT_SEEDS) $(if $(T),--bug $(T)) $(MUTANTS_FOR)
-mutants-quick: $(MUTANTS) $(O)/tests/raft/test_random ## the same, each killed once
+mutants-quick: $(MUTANTS_NEED) ## the same, each killed once
 	@$(RUNG) -n mutants -t 1500 -j 1 '$(MUTANTS) --tap --runs 1 --seeds 300 $(MUTANTS_FOR)'
 else
 mutants mutants-quick:

@@ -141,8 +141,10 @@ bool hello_matches(const struct node *n, const struct link *l,
 {
     const struct peer *p = l->peer;
 
-    return h->from == p->node && h->to == n->config.id && h->boot_nonce == p->nonce &&
-           h->incarnation == p->incarnation && h->cluster == meta_cluster(n);
+    return h->from == p->node && h->boot_nonce == p->nonce &&
+           h->incarnation == p->incarnation &&
+           ((h->to == n->config.id && h->cluster == meta_cluster(n)) ||
+            KV_BUG(n->config, B47));
 }
 
 static enum peers_refusal hello_judge(struct node *n, const struct link *l,

@@ -73,6 +73,7 @@
     X(B45, "a new term forgets the snapshot being installed",                         \
       "canonical/raft 2a38d3d")                                                       \
     X(B46, "an empty directory rejoins under its old id", "openraft#898")             \
+    X(B47, "a frame of another cluster is taken", "etcd cluster id mismatch")         \
     X(B48, "milliseconds in 32 bits", "NuRaft ed1c153")                               \
     X(B49, "a forwarded request is carried out twice", "etcd 8608063")                \
     X(B50, "one link that is down ends the broadcast", "RedisLabs/raft 02fda63")      \

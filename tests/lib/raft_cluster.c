@@ -221,6 +221,53 @@ static bool durable_on(const struct raft_cluster *c, const raft_id *voters,
     return durable >= need;
 }
 
+static struct raft_pos log_last(const struct raft_disk_log *log)
+{
+    const struct raft_entry *e = raft_disk_log_get(log, log->last);
+
+    return e == NULL ? log->base.pos : e->pos;
+}
+
+/* Voters of a half that would vote for `n`, going by what is on their disks. */
+static uint32_t voters_for(const struct raft_cluster *c,
+                           const struct raft_cluster_node *n, const raft_id *voters,
+                           uint32_t count)
+{
+    struct raft_pos last = log_last(&n->view);
+    uint32_t votes = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct raft_pos theirs = log_last(&c->nodes[voters[i]].disk.log);
+
+        votes += voters[i] == n->id || last.term > theirs.term ||
+                 (last.term == theirs.term && last.index >= theirs.index);
+    }
+    return votes;
+}
+
+/* 4: nobody without the entry that was committed just now could be elected (§5.4.1). */
+static void check_elections(const struct raft_cluster *c, raft_index index)
+{
+    for (raft_id id = 1; id <= RAFT_CLUSTER_NODES_MAX; id++) {
+        const struct raft_cluster_node *n = &c->nodes[id];
+        const struct raft_config *config;
+
+        if (!n->up || n->view.base.pos.index >= index ||
+            raft_disk_log_has(&n->view, index, c->judge->committed[index])) {
+            continue;
+        }
+        config = raft_config_get(n->raft, NULL);
+        if (!raft_quorum_votes(config, id)) {
+            continue;
+        }
+        KV_ASSERT(2 * voters_for(c, n, config->voters, config->voters_count) <=
+                      config->voters_count ||
+                  (config->voters_old_count > 0 &&
+                   2 * voters_for(c, n, config->voters_old, config->voters_old_count) <=
+                       config->voters_old_count));
+    }
+}
+
 static void do_commit(struct raft_cluster *c, struct raft_cluster_node *n,
                       raft_index to)
 {
@@ -242,6 +289,7 @@ static void do_commit(struct raft_cluster *c, struct raft_cluster_node *n,
     KV_ASSERT(
         config->voters_old_count == 0 ||
         durable_on(c, config->voters_old, config->voters_old_count, config->w_old, to));
+    check_elections(c, to);
 }
 
 static void do_reads(struct raft_cluster *c, struct raft_cluster_node *n,
@@ -259,6 +307,8 @@ static void do_reads(struct raft_cluster *c, struct raft_cluster_node *n,
             trace(c, "  %u read %lu index=%lu", n->id, answer->tag, answer->index);
             /* 11: it sees everything that anybody knew committed when it was asked. */
             KV_ASSERT(answer->index >= read->commit_max || c->judge->forgiving);
+            /* A majority confirmed that it leads after it was asked: none had left. */
+            KV_ASSERT(n->term >= read->leader_max || c->judge->forgiving);
             KV_ASSERT(answer->index <= n->commit);
         } else {
             trace(c, "  %u read %lu %s", n->id, answer->tag,
@@ -424,7 +474,9 @@ int raft_cluster_read(struct raft_cluster *c, raft_id id)
         return KV_EBUSY;
     }
     c->reads[c->reads_count++] =
-        (struct raft_cluster_read){.node = id, .commit_max = c->judge->commit_max};
+        (struct raft_cluster_read){.node = id,
+                                   .commit_max = c->judge->commit_max,
+                                   .leader_max = c->judge->leader_max};
     ev.u.read_tag = c->reads_count;
     rc = raft_cluster_step(c, id, &ev);
     if (rc != 0) {

@@ -47,7 +47,8 @@ struct raft_cluster_msg {
 
 struct raft_cluster_read {
     raft_id node;
-    raft_index commit_max; /* What anybody knew committed when it was asked. */
+    raft_index commit_max; /* What anybody knew committed when it was asked, */
+    raft_term leader_max;  /* and the newest term that had a leader. */
     bool done;
     bool ok;
     raft_index index;

@@ -42,6 +42,7 @@ void raft_judge_leader(struct raft_judge *j, raft_id id, raft_term term,
     KV_ASSERT(term < RAFT_JUDGE_TERMS_MAX);
     KV_ASSERT(j->leaders[term] == 0); /* Nobody leads a term twice (§5.2). */
     j->leaders[term] = id;
+    j->leader_max = KV_MAX(j->leader_max, term);
     if (j->commit_max > 0) {
         /* The chain hash stands for all entries before it (§5.4). */
         KV_ASSERT(log->last >= j->commit_max);

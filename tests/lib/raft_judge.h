@@ -23,6 +23,7 @@ enum {
 
 struct raft_judge {
     raft_id leaders[RAFT_JUDGE_TERMS_MAX]; /* By term; 0: none seen. */
+    raft_term leader_max;                  /* The newest term that had a leader. */
     raft_id votes[RAFT_JUDGE_TERMS_MAX][RAFT_JUDGE_REPLICAS_MAX]; /* By term, voter. */
     struct raft_judge_version {
         raft_term term;

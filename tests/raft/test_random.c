@@ -143,6 +143,7 @@ static void new_weather(struct world *w)
         {.drop = 20, .reorder = 20, .hunt = 12, .persist = 150, .time = 150},
         {.drop = 5, .twice = 20, .hunt = 4, .persist = 200, .time = 100},
         {.twice = 150, .reorder = 500, .odd = 6, .persist = 60, .time = 140},
+        {.drop = 5, .reorder = 800, .hunt = 8, .persist = 200, .time = 150},
     };
 
     for (raft_id id = 1; id <= NODES; id++) {
@@ -350,6 +351,28 @@ static bool falls(uint64_t *dice, uint64_t share)
     return hit;
 }
 
+/* Somebody who takes itself for the leader, deposed or not; 0: nobody. */
+static raft_id any_leader(struct world *w)
+{
+    raft_id from = any_node(w);
+
+    for (raft_id i = 0; i < NODES; i++) {
+        raft_id id = 1 + (from + i) % NODES;
+
+        if (w->c->nodes[id].up && w->c->nodes[id].role == RAFT_LEADER) {
+            return id;
+        }
+    }
+    return 0;
+}
+
+static void do_read(struct world *w, raft_id id)
+{
+    raft_id leader = any_leader(w);
+
+    (void)raft_cluster_read(w->c, leader == 0 || chance(w, 20) == 0 ? id : leader);
+}
+
 static void use_node(struct world *w, raft_id id)
 {
     raft_id leader = raft_cluster_leader(w->c);
@@ -367,7 +390,8 @@ static void use_node(struct world *w, raft_id id)
     case 4:
     case 5:
     case 6:
-        (void)raft_cluster_read(w->c, at);
+    case 7:
+        do_read(w, id);
         break;
     default:
         do_propose(w, at);

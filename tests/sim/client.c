@@ -14,11 +14,11 @@ static void wake_at(struct sim *s, struct sim_client *c, uint64_t at_us)
                      .at_us = at_us, .kind = EV_CLIENT_WAKE, .node = c->number});
 }
 
-static uint64_t think_us(struct sim *s)
+static uint64_t think_us(struct sim *s, struct sim_client *c)
 {
     uint64_t mean = (uint64_t)s->swarm.clients * 1000000 / s->swarm.ops_per_s;
 
-    return 1 + prng_below(&s->prng, 2 * mean);
+    return 1 + prng_below(&c->prng, 2 * mean);
 }
 
 void client_init_all(struct sim *s)
@@ -29,7 +29,7 @@ void client_init_all(struct sim *s)
         c->number = i;
         c->msgid = i * 1000;
         KV_ASSERT(rpc_decoder_init(&c->decoder) == 0);
-        wake_at(s, c, s->now_us + think_us(s));
+        wake_at(s, c, s->now_us + think_us(s, c));
     }
 }
 
@@ -64,7 +64,7 @@ static void client_end(struct sim *s, struct sim_client *c)
         c->probe = NULL;
     }
     if (!s->healed || s->now_us < s->end_us) {
-        wake_at(s, c, s->now_us + think_us(s));
+        wake_at(s, c, s->now_us + think_us(s, c));
     }
 }
 
@@ -117,12 +117,12 @@ static void client_send(struct sim *s, struct sim_client *c, uint64_t at,
 
 static void client_begin(struct sim *s, struct sim_client *c)
 {
-    uint32_t node = 1 + (uint32_t)prng_below(&s->prng, s->swarm.nodes);
+    uint32_t node = 1 + (uint32_t)prng_below(&c->prng, s->swarm.nodes);
     struct buf b;
     uint64_t at;
 
     if (c->conn == 0 && !world_is_up(s, node)) {
-        wake_at(s, c, s->now_us + think_us(s)); /* Refused; nothing was asked. */
+        wake_at(s, c, s->now_us + think_us(s, c)); /* Refused; nothing was asked. */
         return;
     }
     at = client_connect(s, c, node);

@@ -1,19 +1,24 @@
 /* tests/sim/faults.c - when something goes wrong, and the clocks. */
 #include "tests/sim/options.h"
 
+uint64_t faults_draw(struct sim *s)
+{
+    return prng_next(s->dice);
+}
+
 uint32_t faults_draw_between(struct sim *s, uint32_t low, uint32_t high)
 {
-    return (uint32_t)prng_between(&s->prng, low, high);
+    return (uint32_t)prng_between(s->dice, low, high);
 }
 
 bool faults_coin(struct sim *s)
 {
-    return prng_below(&s->prng, 2) == 0;
+    return prng_below(s->dice, 2) == 0;
 }
 
 uint64_t faults_until_us(struct sim *s, uint32_t mean_ms)
 {
-    return s->now_us + 1000 * prng_below(&s->prng, 2 * (uint64_t)mean_ms + 1);
+    return s->now_us + 1000 * prng_below(s->dice, 2 * (uint64_t)mean_ms + 1);
 }
 
 /* ---- the calendar ---- */
@@ -34,9 +39,41 @@ static void plan(struct sim *s, size_t nemesis)
     memcpy(&every_ms, (const char *)&s->swarm.f + nemeses[nemesis].every_at,
            sizeof every_ms);
     if (every_ms != 0) {
+        s->dice = &s->chances[CHANCE_NEMESES + nemesis];
         heap_push(s, (struct sim_event){.at_us = faults_until_us(s, every_ms),
                                         .kind = EV_NEMESIS,
                                         .arg = nemesis});
+        s->dice = &s->prng;
+    }
+}
+
+/* Any node, or, once in three times, the one that leads some group. */
+static uint32_t target(struct sim *s)
+{
+    uint32_t node = faults_draw_between(s, 1, s->swarm.nodes);
+    uint32_t group = faults_draw_between(s, 0, s->swarm.groups);
+    uint32_t leader = 0;
+
+    if (faults_draw_between(s, 1, 3) == 1) {
+        leader = operator_leader(s, group);
+        s->counts.at_leaders += leader != 0;
+    }
+    return leader != 0 ? leader : node;
+}
+
+/* A fault has a chance of its own, so that leaving it out shifts no other; its number
+ * tells its kind and which of that kind it is. */
+static void begin(struct sim *s, size_t nemesis)
+{
+    uint64_t number = 1 + s->begun[nemesis]++ * SIM_NEMESES + nemesis;
+    struct prng own;
+
+    prng_init(&own, prng_next(&s->chances[CHANCE_NEMESES + nemesis]));
+    s->faults = KV_MAX(s->faults, number);
+    if (!options_skips(s->options, number)) {
+        s->dice = &own;
+        nemeses[nemesis].begin(s, target(s));
+        s->dice = &s->prng;
     }
 }
 
@@ -66,9 +103,7 @@ void faults_event(struct sim *s, struct sim_event *ev)
         faults_full_end(s, ev->node);
         return;
     }
-    if (!options_skips(s->options, ++s->faults)) {
-        nemeses[ev->arg].begin(s, faults_draw_between(s, 1, s->swarm.nodes));
-    }
+    begin(s, ev->arg);
     plan(s, ev->arg);
 }
 
@@ -83,6 +118,7 @@ void faults_heal(struct sim *s)
         n->paused_until_us = 0;
         n->doom_in = 0;
         n->doom_job = 0;
+        n->stall_job = 0;
         n->memory_in = 0;
         faults_disk_heal(s, i);
         if (!world_is_up(s, i)) {
@@ -104,7 +140,7 @@ void faults_pause(struct sim *s, uint32_t node)
 
 void faults_clock_step(struct sim *s, uint32_t node)
 {
-    int64_t by_ms = (int64_t)prng_below(&s->prng, s->swarm.f.step_ms + 1);
+    int64_t by_ms = (int64_t)faults_draw_between(s, 0, s->swarm.f.step_ms);
 
     s->nodes[node].wall_off_ms += faults_coin(s) ? by_ms : -by_ms;
     s->counts.clock_steps++;

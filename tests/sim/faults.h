@@ -38,7 +38,26 @@ struct sim_swarm;
     X(misread_every_ms, faults_misread)         \
     X(full_every_ms, faults_full)               \
     X(slow_every_ms, faults_slow)               \
-    X(memory_every_ms, faults_memory)
+    X(memory_every_ms, faults_memory)           \
+    X(stall_every_ms, faults_stall)             \
+    X(reset_every_ms, faults_reset)             \
+    X(transfer_every_ms, operator_transfer)     \
+    X(hunt_every_ms, faults_hunt)
+
+/* Each kind of fault has its own chance: without one of them the others come at the
+ * same times and places. */
+enum sim_chance {
+    CHANCE_LOSS,
+    CHANCE_DUP,
+    CHANCE_REORDER,
+    CHANCE_REPLAY,
+    CHANCE_STRAY,
+    CHANCE_NEMESES, /* + row of SIM_NEMESIS_MAP */
+#define SIM_NEMESIS_ONE(name, begin) +1
+    SIM_NEMESES = SIM_NEMESIS_MAP(SIM_NEMESIS_ONE),
+#undef SIM_NEMESIS_ONE
+    CHANCES_COUNT = CHANCE_NEMESES + SIM_NEMESES,
+};
 
 /* Bounds of the nodes, set so low that the branches behind them are common; 0: as kvd
  * has them. Their ranges are in limits.c. */
@@ -70,24 +89,24 @@ struct sim_swarm;
     X(limit_election)
 
 /* What belongs to them, and what happens all the time. ppm: of a million. */
-#define SIM_STRENGTH_MAP(X)                                        \
-    SIM_LIMIT_MAP(X)                                               \
-    X(loss_ppm) /* Of deliveries between nodes. */                 \
-    X(dup_ppm)                                                     \
-    X(reorder_ppm)                                                 \
-    X(replay_ppm) /* Once more, up to replay_ms later. */          \
-    X(replay_ms)                                                   \
-    X(capacity)      /* Deliveries under way between two nodes. */ \
-    X(capacity_busy) /* 1: more are refused; 0: they are lost. */  \
-    X(restart_ms)                                                  \
-    X(cut_ms)                                                      \
-    X(clog_ms)                                                     \
-    X(pause_ms)                                                    \
-    X(rate_ppm) /* Clocks differ by up to this much. */            \
-    X(step_ms)  /* Wall clocks jump by up to this much. */         \
-    X(full_ms)                                                     \
-    X(slow_ms)                                                     \
-    X(slow_factor) /* Jobs take so many times as long. */
+#define SIM_STRENGTH_MAP(X)                                          \
+    SIM_LIMIT_MAP(X)                                                 \
+    X(loss_ppm) /* Of deliveries between nodes. */                   \
+    X(dup_ppm)                                                       \
+    X(reorder_ppm)                                                   \
+    X(replay_ppm) /* Once more, up to replay_ms later. */            \
+    X(replay_ms)                                                     \
+    X(stray_ppm)     /* A frame for another node or cluster, too. */ \
+    X(capacity)      /* Deliveries under way between two nodes. */   \
+    X(capacity_busy) /* 1: more are refused; 0: they are lost. */    \
+    X(restart_ms)                                                    \
+    X(cut_ms)                                                        \
+    X(clog_ms)                                                       \
+    X(pause_ms)                                                      \
+    X(rate_ppm) /* Clocks differ by up to this much. */              \
+    X(step_ms)  /* Wall clocks jump by up to this much. */           \
+    X(full_ms)                                                       \
+    X(slow_ms)
 
 struct sim_strengths {
 #define SIM_NEMESIS_FIELD(name, begin) uint32_t name;
@@ -105,6 +124,8 @@ struct sim_strengths {
     X(frames_dup)              \
     X(frames_reordered)        \
     X(frames_replayed)         \
+    X(strays_cluster)          \
+    X(strays_receiver)         \
     X(frames_cut)              \
     X(frames_clogged)          \
     X(frames_over_capacity)    \
@@ -120,8 +141,16 @@ struct sim_strengths {
     X(cut_one_way)             \
     X(configs_begun)           \
     X(configs_refused)         \
+    X(transfers_begun)         \
+    X(transfers_refused)       \
+    X(at_leaders)              \
+    X(hunts)                   \
+    X(hunted)                  \
     X(heals)                   \
     X(clogs)                   \
+    X(clogs_into)              \
+    X(clogs_out_of)            \
+    X(resets)                  \
     X(pauses)                  \
     X(clock_steps)             \
     X(crashes)                 \
@@ -163,7 +192,9 @@ struct sim_strengths {
     X(halts_memory)            \
     X(starts_memory)           \
     X(slow_one)                \
-    X(slow_all)
+    X(slow_all)                \
+    X(stalls)                  \
+    X(stalled_installs)
 
 /* EV_NEMESIS: arg is a row of SIM_NEMESIS_MAP, or one of these. */
 enum {
@@ -172,7 +203,7 @@ enum {
 };
 
 /* ---- swarm.c: what a seed may do ---- */
-void faults_draw(struct sim *s, const struct sim_swarm *fixed);
+void swarm_draw(struct sim *s, const struct sim_swarm *fixed);
 
 /* ---- limits.c: how little room the nodes have ---- */
 struct node_config;
@@ -183,6 +214,8 @@ void limits_apply(const struct sim *s, struct node_config *c);
 void faults_start(struct sim *s);
 void faults_event(struct sim *s, struct sim_event *ev);
 void faults_heal(struct sim *s);
+/* From the chance of the fault that is being begun, else from the world's. */
+uint64_t faults_draw(struct sim *s);
 uint32_t faults_draw_between(struct sim *s, uint32_t low, uint32_t high);
 bool faults_coin(struct sim *s);
 /* The end of a fault that begins now, around `mean_ms` from here. */
@@ -192,6 +225,9 @@ uint64_t faults_until_us(struct sim *s, uint32_t mean_ms);
 void faults_crash_idle(struct sim *s, uint32_t node);
 void faults_crash_turn(struct sim *s, uint32_t node);
 void faults_crash_job(struct sim *s, uint32_t node);
+/* Whoever wins an election of some group dies of it, for a while. */
+void faults_hunt(struct sim *s, uint32_t node);
+void faults_elected(struct sim *s, uint32_t node, uint32_t group);
 void faults_all_down(struct sim *s, uint32_t node);
 /* It died by itself (a crash inside a turn or a job, an expected halt): it comes back
  * later. */
@@ -200,15 +236,25 @@ void faults_node_died(struct sim *s, uint32_t node);
  * caller ends it. The job ran, or in part, or not at all. */
 struct disk_job;
 bool faults_job_kills(struct sim *s, uint32_t node, struct disk_job *job);
+/* A job of the node, of some kind, will hang for a while. */
+void faults_stall(struct sim *s, uint32_t node);
+/* How much longer this job takes. */
+uint64_t faults_job_stall_us(struct sim *s, uint32_t node, const struct disk_job *job);
 
-/* ---- operator.c: configurations ---- */
+/* ---- operator.c: configurations and leaders ---- */
 void operator_change(struct sim *s, uint32_t node);
+void operator_transfer(struct sim *s, uint32_t node);
+/* The group's leader that can be told now; 0: none. */
+uint32_t operator_leader(const struct sim *s, uint32_t group);
 
 /* ---- faults_net.c ---- */
 void faults_cut(struct sim *s, uint32_t node);
 void faults_cut_end(struct sim *s);
 void faults_clog(struct sim *s, uint32_t node);
+/* Nothing reaches a node for a while, or nothing leaves it; then all of it arrives. */
+void faults_clog_node(struct sim *s, uint32_t node, bool into, uint64_t until_us);
 void faults_clog_end(struct sim *s);
+void faults_reset(struct sim *s, uint32_t node);
 
 /* ---- faults_disk.c ---- */
 void faults_rot_entry(struct sim *s, uint32_t node);

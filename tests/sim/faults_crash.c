@@ -3,6 +3,11 @@
 #include "tests/lib/mem_store.h"
 #include "tests/sim/sim.h"
 
+enum {
+    HUNT_MS = 1500,
+    HUNT_CALLS_MAX = 15, /* Calls to the outside that a new leader lives to make. */
+};
+
 /* Jobs that a node may die of. Two of them are writes to the log of a special kind. */
 enum sim_job_doom {
     DOOM_LOG,
@@ -59,6 +64,36 @@ void faults_all_down(struct sim *s, uint32_t node)
     }
 }
 
+/* As when the work of leading is what kills: the next one dies of it, too. */
+void faults_hunt(struct sim *s, uint32_t node)
+{
+    s->hunted_group = faults_draw_between(s, 0, s->swarm.groups);
+    s->hunt_until_us = faults_until_us(s, HUNT_MS);
+    s->counts.hunts++;
+    sim_note(s, node, "leaders are hunted");
+}
+
+void faults_elected(struct sim *s, uint32_t node, uint32_t group)
+{
+    if (group == s->hunted_group && s->now_us < s->hunt_until_us && !s->healed) {
+        /* Before it says so, in the middle, or a little later. */
+        s->nodes[node].doom_in =
+            1 + (uint32_t)prng_below(&s->nodes[node].prng, HUNT_CALLS_MAX);
+        s->counts.hunted++;
+    }
+}
+
+void faults_stall(struct sim *s, uint32_t node)
+{
+    uint32_t seldom = faults_draw_between(s, DOOM_SELDOM, DOOMS_COUNT - 1);
+    uint32_t dice = faults_draw_between(s, 0, 2);
+
+    s->nodes[node].stall_job = 1 + (dice == 0   ? DOOM_LOG
+                                    : dice == 1 ? DOOM_CHECKPOINT
+                                                : seldom);
+    s->nodes[node].stall_us = 1000 * faults_draw_between(s, 100, 3000);
+}
+
 /* ---- inside a job ---- */
 
 static bool log_job_is(const struct disk_job *job, enum sim_job_doom doom)
@@ -90,6 +125,20 @@ static bool job_is(const struct disk_job *job, enum sim_job_doom doom)
     };
 
     return job->kind == kinds[doom] && (job->kind != DISK_LOG || log_job_is(job, doom));
+}
+
+uint64_t faults_job_stall_us(struct sim *s, uint32_t node, const struct disk_job *job)
+{
+    struct sim_node *n = &s->nodes[node];
+
+    if (n->stall_job == 0 || !job_is(job, (enum sim_job_doom)(n->stall_job - 1))) {
+        return 0;
+    }
+    n->stall_job = 0;
+    s->counts.stalls++;
+    s->counts.stalled_installs += job->kind == DISK_INSTALL;
+    sim_note(s, node, "its disk hangs");
+    return n->stall_us;
 }
 
 static void doom_count(struct sim_counts *c, enum sim_job_doom doom)

@@ -106,11 +106,6 @@ static bool is_formed(const struct sim *s)
 
 /* ---- bit rot ---- */
 
-static uint64_t chance(struct sim *s)
-{
-    return prng_next(&s->prng);
-}
-
 /* A group that may be harmed on this node; false when the one drawn may not. */
 static bool pick_group(struct sim *s, uint32_t node, group_id *out)
 {
@@ -140,7 +135,7 @@ void faults_rot_entry(struct sim *s, uint32_t node)
     group_id group;
 
     if (pick_group(s, node, &group) && may_rot_entry(s, node, group) &&
-        mem_store_flip_any_entry(s->nodes[node].disk, group, chance(s), &index)) {
+        mem_store_flip_any_entry(s->nodes[node].disk, group, faults_draw(s), &index)) {
         s->counts.rot_entry++;
         snprintf(line, sizeof line, "bit rot: group %u entry %llu", group,
                  (unsigned long long)index);
@@ -154,7 +149,7 @@ void faults_rot_row(struct sim *s, uint32_t node)
     group_id group;
 
     if (pick_group(s, node, &group) &&
-        mem_store_flip_any_row(s->nodes[node].disk, group, chance(s))) {
+        mem_store_flip_any_row(s->nodes[node].disk, group, faults_draw(s))) {
         s->counts.rot_row++;
         snprintf(line, sizeof line, "bit rot: group %u row", group);
         sim_note(s, node, line);
@@ -165,8 +160,9 @@ void faults_rot_row(struct sim *s, uint32_t node)
 void faults_rot_file(struct sim *s, uint32_t node)
 {
     for (group_id i = 0; i <= s->swarm.groups; i++) {
-        bool made = mem_store_flip_file(s->nodes[node].disk, i, false, chance(s));
-        bool received = mem_store_flip_file(s->nodes[node].disk, i, true, chance(s));
+        bool made = mem_store_flip_file(s->nodes[node].disk, i, false, faults_draw(s));
+        bool received =
+            mem_store_flip_file(s->nodes[node].disk, i, true, faults_draw(s));
 
         s->counts.rot_made_file += made;
         s->counts.rot_received_file += received;
@@ -190,8 +186,9 @@ void faults_ruin(struct sim *s, uint32_t node)
         return;
     }
     if (faults_coin(s)
-            ? mem_store_flip_any_entry(s->nodes[node].disk, group, chance(s), &index)
-            : mem_store_flip_any_row(s->nodes[node].disk, group, chance(s))) {
+            ? mem_store_flip_any_entry(s->nodes[node].disk, group, faults_draw(s),
+                                       &index)
+            : mem_store_flip_any_row(s->nodes[node].disk, group, faults_draw(s))) {
         s->counts.ruined += !s->is_ruined[group];
         s->is_ruined[group] = true;
         snprintf(line, sizeof line, "bit rot: group %u, its only replica", group);
@@ -215,7 +212,7 @@ void faults_lose_node(struct sim *s, uint32_t node)
         s->counts.lost_directory++;
         sim_note(s, node, "its directory is lost");
         faults_node_died(s, node);
-        mem_store_wipe(n->disk, prng_next(&s->prng) | 1);
+        mem_store_wipe(n->disk, faults_draw(s) | 1);
     } else {
         s->counts.rot_hard++;
         sim_note(s, node, "bit rot: term and vote");
@@ -282,6 +279,7 @@ void faults_slow(struct sim *s, uint32_t node)
     uint64_t until_us = faults_until_us(s, s->swarm.f.slow_ms);
     bool all = faults_draw_between(s, 0, 4) == 0;
 
+    s->slow_factor = faults_draw_between(s, 2, 100);
     for (uint32_t i = 1; i <= s->swarm.nodes; i++) {
         if (all || i == node) {
             s->nodes[i].disk_slow_until_us = until_us;

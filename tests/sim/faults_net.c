@@ -77,7 +77,7 @@ void faults_cut(struct sim *s, uint32_t node)
     int way = faults_coin(s) ? 1 : 2;
     char line[64];
 
-    p.shape = (enum cut_shape)prng_below(&s->prng, CUT_SHAPES);
+    p.shape = (enum cut_shape)faults_draw_between(s, 0, CUT_SHAPES - 1);
     if (p.nodes < 2) {
         return;
     }
@@ -111,12 +111,30 @@ void faults_cut_end(struct sim *s)
     sim_note(s, 0, "links healed");
 }
 
-/* One link carries nothing for a while, then all of it; in one direction or both. */
+void faults_clog_node(struct sim *s, uint32_t node, bool into, uint64_t until_us)
+{
+    for (uint32_t other = 1; other <= s->swarm.nodes; other++) {
+        if (into) {
+            s->clogged_until_us[other][node] = until_us;
+        } else {
+            s->clogged_until_us[node][other] = until_us;
+        }
+    }
+    s->counts.clogs_into += into;
+    s->counts.clogs_out_of += !into;
+    sim_note(s, node, into ? "clogged, inwards" : "clogged, outwards");
+}
+
+/* The same with a node, or with one link, in one direction or both. */
 void faults_clog(struct sim *s, uint32_t node)
 {
     uint32_t other = faults_draw_between(s, 1, s->swarm.nodes);
     uint64_t until_us = faults_until_us(s, s->swarm.f.clog_ms);
 
+    if (faults_coin(s)) {
+        faults_clog_node(s, node, faults_coin(s), until_us);
+        return;
+    }
     if (other == node) {
         return;
     }
@@ -126,6 +144,17 @@ void faults_clog(struct sim *s, uint32_t node)
     }
     s->counts.clogs++;
     sim_note(s, node, "clogged");
+}
+
+/* Connections end although both processes live: a switch restarts, an address table
+ * forgets them. */
+void faults_reset(struct sim *s, uint32_t node)
+{
+    uint32_t other = faults_draw_between(s, 0, s->swarm.nodes);
+
+    net_reset(s, node, other == node ? 0 : other);
+    s->counts.resets++;
+    sim_note(s, node, "connections reset");
 }
 
 void faults_clog_end(struct sim *s)

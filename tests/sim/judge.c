@@ -389,7 +389,7 @@ static void check_config(struct judge *j, const struct judge_view *v,
 /* ---- 11: reads ---- */
 
 static void check_reads(struct judge *j, const struct judge_view *v,
-                        const struct judge_last *p, const struct raft_update *up)
+                        struct judge_last *p, const struct raft_update *up)
 {
     for (uint32_t i = 0; i < up->reads_count; i++) {
         const struct raft_read *read = &up->reads[i];
@@ -398,6 +398,7 @@ static void check_reads(struct judge *j, const struct judge_view *v,
         if (read->error != 0) {
             continue;
         }
+        p->read_newest = KV_MAX(p->read_newest, p->read_step[at]);
         if (p->read_tag[at] != read->tag) {
             judge_fail(j, JUDGE_READ,
                        "group %u: node %u answers read %llu, never asked", v->group,
@@ -407,6 +408,13 @@ static void check_reads(struct judge *j, const struct judge_view *v,
                        "group %u: node %u reads at %llu, %llu was committed before it "
                        "was asked",
                        v->group, v->node, (ull)read->index, (ull)p->read_least[at]);
+        } else if (p->term < p->read_term[at]) {
+            /* A majority confirmed that it leads after a majority had left its term. */
+            judge_fail(
+                j, JUDGE_READ,
+                "group %u: node %u confirms a read in term %llu, term %llu had a "
+                "leader before it was asked",
+                v->group, v->node, (ull)p->term, (ull)p->read_term[at]);
         }
     }
     /* Where it stepped down within the step, nobody can tell any more. */
@@ -427,6 +435,29 @@ void judge_reply(struct judge *j, uint32_t group, raft_index rev, raft_index lea
             "group %u: a client read at revision %llu, %llu was committed before "
             "it asked",
             group, (ull)rev, (ull)least);
+    }
+}
+
+void judge_reply_term(struct judge *j, uint32_t group, raft_term term, raft_term least)
+{
+    if (term < least) {
+        judge_fail(
+            j, JUDGE_READ,
+            "group %u: the leader of term %llu answered a client that asked when "
+            "term %llu had a leader",
+            group, (ull)term, (ull)least);
+    }
+}
+
+void judge_reply_round(struct judge *j, uint32_t group, uint32_t node, uint64_t asked)
+{
+    const struct judge_last *last = j->groups[group].last;
+
+    if (last != NULL && node <= JUDGE_NODES_MAX && last[node].read_newest <= asked) {
+        judge_fail(j, JUDGE_READ,
+                   "group %u: node %u answers a read with an index that was asked for "
+                   "before the client asked",
+                   group, node);
     }
 }
 
@@ -496,6 +527,8 @@ static void take_event(struct judge *j, const struct judge_view *v,
 
             p->read_tag[at] = ev->u.read_tag;
             p->read_least[at] = j->groups[v->group].commit_max;
+            p->read_term[at] = j->groups[v->group].leader_term;
+            p->read_step[at] = j->checked;
         }
         break;
     case RAFT_EV_PERSISTED:
@@ -538,6 +571,7 @@ void judge_step(struct judge *j, const struct judge_view *v,
     check_leader(j, v, p, same_life);
     judge_stands(j, v, p, ev);
     judge_leads(j, v, p, ev);
+    judge_trusts(j, v, p, ev);
     check_commit(j, v, p, same_life);
     check_applied(j, v, p);
     if (up->entries_count > 0 || !same_life || v->config_index != p->config_index ||

@@ -110,8 +110,14 @@ struct judge_last {
     raft_id vote_durable;
     raft_index match; /* Found on the disk with match_hash; 0 none. */
     uint64_t match_hash;
+    /* Leaders: what each peer was last taken to hold, in which term. */
+    raft_term trusted_term[JUDGE_NODES_MAX + 1];
+    raft_index trusted_match[JUDGE_NODES_MAX + 1];
     uint64_t read_tag[JUDGE_READS];
-    raft_index read_least[JUDGE_READS]; /* commit_max when it was asked for. */
+    raft_index read_least[JUDGE_READS]; /* commit_max when it was asked for, */
+    raft_term read_term[JUDGE_READS];   /* and the newest term that had a leader. */
+    uint64_t read_step[JUDGE_READS];    /* When it was, in steps judged; */
+    uint64_t read_newest;               /* of those confirmed: the newest. */
 };
 
 struct judge_group {
@@ -163,6 +169,10 @@ void judge_crash(struct judge *j, uint32_t node);
 /* A client got the answer to a read: revision `rev` of `group`, asked for when
  * commit_max was `least`. */
 void judge_reply(struct judge *j, uint32_t group, raft_index rev, raft_index least);
+/* The leader of `term` answered; the newest one when it was asked led `least`. */
+void judge_reply_term(struct judge *j, uint32_t group, raft_term term, raft_term least);
+/* `node` answered a read that was asked for after `asked` steps. */
+void judge_reply_round(struct judge *j, uint32_t group, uint32_t node, uint64_t asked);
 /* Values that must not be above their bounds. */
 void judge_bounds(struct judge *j, uint32_t node, uint32_t group,
                   const struct judge_bound *bounds, size_t count);
@@ -172,6 +182,11 @@ void judge_bounds(struct judge *j, uint32_t node, uint32_t group,
 static inline raft_index judge_commit_max(const struct judge *j, uint32_t group)
 {
     return j->groups[group].commit_max;
+}
+
+static inline raft_term judge_leader_term(const struct judge *j, uint32_t group)
+{
+    return j->groups[group].leader_term;
 }
 
 /* Chain hash of the entry that was committed at `index`; 0: not known. */

@@ -67,6 +67,9 @@ bool judge_config_same(const struct raft_config *a, const struct raft_config *b)
 /* 13. Time alone does not raise a term. */
 void judge_stands(struct judge *j, const struct judge_view *v,
                   const struct judge_last *p, const struct raft_event *ev);
+/* 8. What a leader takes a peer to hold is on its disk. */
+void judge_trusts(struct judge *j, const struct judge_view *v, struct judge_last *p,
+                  const struct raft_event *ev);
 /* 13. A leader without its quorum steps down. */
 void judge_leads(struct judge *j, const struct judge_view *v, struct judge_last *p,
                  const struct raft_event *ev);

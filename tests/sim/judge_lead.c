@@ -1,8 +1,10 @@
-/* tests/sim/judge_lead.c - 13: who is cut off disturbs nobody and leads nobody.
+/* tests/sim/judge_lead.c - 13: who is cut off disturbs nobody and leads nobody; 8: what
+ * a leader counts is there.
  *
  * Pre-vote: time alone never raises the term where others have a vote (diss. §9.6).
  * Check-quorum: who leads was heard by a quorum not long ago.
  */
+#include "raft/base/err.h"
 #include "raft/quorum.h"
 #include "tests/sim/judge_facts.h"
 
@@ -65,5 +67,62 @@ void judge_leads(struct judge *j, const struct judge_view *v, struct judge_last 
                    "for %llu ms",
                    v->group, v->node, (unsigned long long)v->st.term,
                    (unsigned long long)(ev->now_ms - heard_ms));
+    }
+}
+
+/* What the leader takes `peer` to hold, it promised in this term: its disk knows the
+ * term, and has that entry as long as it does not follow a newer one. */
+static void check_trust(struct judge *j, const struct judge_view *v,
+                        const struct raft_peer_status *peer)
+{
+    struct raft_meta ours, theirs;
+    struct log_state head;
+    int rc;
+
+    if (j->eyes.is_lost(j->eyes.ctx, peer->id) ||
+        j->eyes.head(j->eyes.ctx, peer->id, v->group, &head) != 0) {
+        return;
+    }
+    if (head.term < v->st.term) {
+        judge_fail(
+            j, JUDGE_DURABLE,
+            "group %u: leader %u of term %llu counts on %u up to %llu, whose disk "
+            "is at term %llu",
+            v->group, v->node, (unsigned long long)v->st.term, peer->id,
+            (unsigned long long)peer->match, (unsigned long long)head.term);
+    }
+    if (head.term != v->st.term ||
+        j->eyes.log(j->eyes.ctx, v->node, v->group, peer->match, &ours) != 0) {
+        return;
+    }
+    rc = j->eyes.disk(j->eyes.ctx, peer->id, v->group, peer->match, &theirs);
+    if ((rc == 0 && theirs.hash != ours.hash) || rc == KV_ENOTFOUND) {
+        judge_fail(
+            j, JUDGE_DURABLE,
+            "group %u: leader %u counts on %u up to %llu, its disk does not have "
+            "that entry",
+            v->group, v->node, peer->id, (unsigned long long)peer->match);
+    }
+}
+
+void judge_trusts(struct judge *j, const struct judge_view *v, struct judge_last *p,
+                  const struct raft_event *ev)
+{
+    if (v->st.role != RAFT_LEADER || ev->kind != RAFT_EV_MESSAGE) {
+        return;
+    }
+    for (uint32_t i = 0; i < v->st.peers_count; i++) {
+        const struct raft_peer_status *peer = &v->st.peers[i];
+
+        if (peer->id != ev->u.message->from || peer->id > JUDGE_NODES_MAX ||
+            peer->match == 0) {
+            continue;
+        }
+        if (p->trusted_term[peer->id] != v->st.term ||
+            p->trusted_match[peer->id] != peer->match) {
+            p->trusted_term[peer->id] = v->st.term;
+            p->trusted_match[peer->id] = peer->match;
+            check_trust(j, v, peer);
+        }
     }
 }

@@ -56,9 +56,9 @@ static raft_index committed_at(const struct sim *s, uint32_t group, uint64_t at_
 static void give_token(struct sim *s, struct sim_client *c, struct rpc_request *q)
 {
     /* Another client passes on what it has seen: from then on it holds here, too. */
-    if (prng_below(&s->prng, 8) == 0) {
+    if (prng_below(&c->prng, 8) == 0) {
         const struct sim_client *o =
-            &s->clients[prng_below(&s->prng, s->swarm.clients)];
+            &s->clients[prng_below(&c->prng, s->swarm.clients)];
         uint8_t both[2 * SIM_TOKEN_BYTES];
 
         c->token_len = token_merge(kv_bytes(c->token, c->token_len),
@@ -78,12 +78,12 @@ static void give_token(struct sim *s, struct sim_client *c, struct rpc_request *
 
 static void choose_read(struct sim *s, struct sim_client *c, struct rpc_request *q)
 {
-    uint64_t dice = prng_below(&s->prng, 100);
+    uint64_t dice = prng_below(&c->prng, 100);
 
     if (dice < 12) {
         c->level = RPC_STALE;
-        if (prng_below(&s->prng, 2) == 0) {
-            q->options.max_age_ms = (uint32_t)prng_below(&s->prng, 1000);
+        if (prng_below(&c->prng, 2) == 0) {
+            q->options.max_age_ms = (uint32_t)prng_below(&c->prng, 1000);
             q->options.has |= RPC_OPT_BIT(RPC_OPT_max_age_ms);
         }
     } else if (dice < 30) {
@@ -102,7 +102,7 @@ void levels_choose(struct sim *s, struct sim_client *c, struct rpc_request *q)
     c->has_token = false;
     if (q->method == RPC_KV_GET || q->method == RPC_KV_RANGE) {
         choose_read(s, c, q);
-    } else if (prng_below(&s->prng, 2) == 0) {
+    } else if (prng_below(&c->prng, 2) == 0) {
         give_token(s, c, q);
     }
     c->has_token = (q->options.has & RPC_OPT_BIT(RPC_OPT_token)) != 0;

@@ -36,9 +36,9 @@ uint64_t net_delay_us(struct sim *s)
     return us;
 }
 
-static bool chance_ppm(struct sim *s, uint32_t ppm)
+static bool chance_ppm(struct sim *s, enum sim_chance kind, uint32_t ppm)
 {
-    return ppm > 0 && !s->healed && prng_below(&s->prng, 1000000) < ppm;
+    return ppm > 0 && !s->healed && prng_below(&s->chances[kind], 1000000) < ppm;
 }
 
 uint64_t net_dial(struct sim *s, uint32_t from, uint16_t port)
@@ -124,6 +124,46 @@ static void push_data(struct sim *s, struct sim_link *to, uint64_t to_id,
                                     .len = (uint32_t)b.len});
 }
 
+/* A frame as the sender of these might send it to another node, or in another cluster;
+ * who took what it says for true would follow a leader that does not exist. */
+static void push_stray(struct sim *s, const struct sim_link *l, struct kv_bytes frames,
+                       uint64_t at)
+{
+    struct prng *p = &s->chances[CHANCE_STRAY];
+    struct peer_head head = {.kind = PEER_RAFT,
+                             .cluster = kv_get_u64le(frames.data + 16),
+                             .from = kv_get_u32le(frames.data + 24),
+                             .to = kv_get_u32le(frames.data + 28),
+                             .boot_nonce = kv_get_u64le(frames.data + 32),
+                             .incarnation = kv_get_u64le(frames.data + 40)};
+    struct peer_raft heartbeat = {
+        .group = (uint32_t)prng_below(p, s->swarm.groups + 1u),
+        .msg = {.type = RAFT_MSG_HEARTBEAT,
+                .from = l->owner,
+                .to = l->peer_node,
+                .term = JUDGE_TERMS_MAX / 2},
+    };
+    struct buf b;
+    size_t mark;
+    int rc;
+
+    if (prng_below(p, 2) == 0) {
+        head.cluster ^= 1 + prng_below(p, 1000);
+        s->counts.strays_cluster++;
+    } else {
+        head.to = head.to % s->swarm.nodes + 1;
+        s->counts.strays_receiver++;
+    }
+    buf_init(&b, PEER_FRAME_BYTES_MAX);
+    mark = peer_frame_begin(&b, &head);
+    peer_raft_begin(&b, 1);
+    peer_raft_encode(&b, &heartbeat);
+    rc = peer_frame_end(&b, mark);
+    KV_ASSERT(rc == 0);
+    push_data(s, link_at(s, l->other), l->other, buf_bytes(&b), at, true);
+    buf_close(&b);
+}
+
 /* As many deliveries are under way as this path takes. */
 static bool is_full(const struct sim *s, uint32_t from, uint32_t to)
 {
@@ -158,26 +198,29 @@ int net_link_send(struct sim *s, uint32_t from, uint64_t link, struct kv_bytes f
         s->counts.frames_cut++;
         return 0;
     }
-    if (chance_ppm(s, s->swarm.f.loss_ppm)) {
+    if (chance_ppm(s, CHANCE_LOSS, s->swarm.f.loss_ppm)) {
         s->counts.frames_lost++;
         return 0;
     }
-    if (chance_ppm(s, s->swarm.f.reorder_ppm)) {
+    if (chance_ppm(s, CHANCE_REORDER, s->swarm.f.reorder_ppm)) {
         s->counts.frames_reordered++;
-        at += prng_below(&s->prng, 4 * s->swarm.delay_us_mean + 1);
+        at += prng_below(&s->chances[CHANCE_REORDER], 4 * s->swarm.delay_us_mean + 1);
     } else {
         at = at <= l->last_at_us ? l->last_at_us + 1 : at;
         l->last_at_us = at;
     }
     push_data(s, other, l->other, frames, at, false);
-    if (chance_ppm(s, s->swarm.f.dup_ppm)) {
+    if (chance_ppm(s, CHANCE_DUP, s->swarm.f.dup_ppm)) {
         s->counts.frames_dup++;
         push_data(s, other, l->other, frames, at + net_delay_us(s), false);
     }
-    if (chance_ppm(s, s->swarm.f.replay_ppm)) {
+    if (chance_ppm(s, CHANCE_REPLAY, s->swarm.f.replay_ppm)) {
         s->counts.frames_replayed++;
-        at += 1000 * prng_below(&s->prng, s->swarm.f.replay_ms + 1u);
+        at += 1000 * prng_below(&s->chances[CHANCE_REPLAY], s->swarm.f.replay_ms + 1u);
         push_data(s, other, l->other, frames, at, true);
+    }
+    if (chance_ppm(s, CHANCE_STRAY, s->swarm.f.stray_ppm)) {
+        push_stray(s, l, frames, at);
     }
     return 0;
 }
@@ -217,6 +260,18 @@ void net_node_down(struct sim *s, uint32_t id)
             if (l->other != 0 && link_at(s, l->other)->open) {
                 push_closed(s, l->other, false, net_delay_us(s));
             }
+        }
+    }
+}
+
+void net_reset(struct sim *s, uint32_t node, uint32_t other)
+{
+    for (size_t i = 0; i < s->links_cap; i++) {
+        const struct sim_link *l = &s->links[i];
+
+        if (l->open && (l->owner == node || l->peer_node == node) &&
+            (other == 0 || l->owner == other || l->peer_node == other)) {
+            push_closed(s, i + 1, false, net_delay_us(s));
         }
     }
 }

@@ -8,8 +8,11 @@
 #include "raft/quorum.h"
 #include "tests/sim/peace.h"
 
-/* The group's leader that can be told now; 0: none. */
-static uint32_t leader_of(const struct sim *s, uint32_t group)
+enum {
+    DEAF_MS = 150, /* Around an election timeout. */
+};
+
+uint32_t operator_leader(const struct sim *s, uint32_t group)
 {
     for (uint32_t id = 1; id <= s->swarm.nodes; id++) {
         const struct sim_node *n = &s->nodes[id];
@@ -67,7 +70,7 @@ void operator_change(struct sim *s, uint32_t node)
     struct node *n;
     int rc;
 
-    node = leader_of(s, group);
+    node = operator_leader(s, group);
     if (node == 0) {
         return;
     }
@@ -86,6 +89,32 @@ void operator_change(struct sim *s, uint32_t node)
         s->counts.configs_begun++;
     } else {
         s->counts.configs_refused++;
+    }
+    node_group_touch(n, group);
+    world_turn_end(s, node);
+}
+
+/* A restart is prepared, or leaders are spread anew; or it is done because the leader's
+ * network is in trouble: then it hears late that it was deposed. */
+void operator_transfer(struct sim *s, uint32_t node)
+{
+    uint32_t group = faults_draw_between(s, 0, s->swarm.groups);
+    uint32_t to = faults_draw_between(s, 0, s->swarm.nodes);
+    struct node *n;
+
+    node = operator_leader(s, group);
+    if (node == 0) {
+        return;
+    }
+    n = s->nodes[node].node;
+    node_tick(n);
+    if (group_transfer(node_group(n, group), to) == 0) {
+        s->counts.transfers_begun++;
+        if (faults_coin(s)) {
+            faults_clog_node(s, node, true, faults_until_us(s, DEAF_MS));
+        }
+    } else {
+        s->counts.transfers_refused++;
     }
     node_group_touch(n, group);
     world_turn_end(s, node);

@@ -59,7 +59,12 @@ void peace_begin(struct sim *s, struct peace *p)
     partial = spare > 0 && peace_disks_are_whole(s) && is_formed(s) && faults_coin(s);
     for (uint32_t i = 0; partial && i < 1 + prng_below(&s->prng, spare); i++) {
         uint32_t id = faults_draw_between(s, 1, s->swarm.nodes);
+        uint32_t leader =
+            operator_leader(s, faults_draw_between(s, 0, s->swarm.groups));
 
+        if (leader != 0 && faults_coin(s)) {
+            id = leader; /* The others have to do without what it has. */
+        }
         if (p->core[id]) {
             leave_out(s, p, id);
             p->partial = true;

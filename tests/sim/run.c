@@ -206,6 +206,25 @@ static void world_make(struct sim *s)
     }
 }
 
+/* All that is random comes from here. */
+static void chances_init(struct sim *s)
+{
+    uint64_t at = s->seed << 8;
+
+    prng_init(&s->prng, at++);
+    s->dice = &s->prng;
+    for (uint32_t i = 0; i < CHANCES_COUNT; i++) {
+        prng_init(&s->chances[i], at++);
+    }
+    for (uint32_t i = 1; i <= SIM_NODES_MAX; i++) {
+        prng_init(&s->nodes[i].prng, at++);
+    }
+    for (uint32_t i = 0; i < SIM_CLIENTS_MAX; i++) {
+        prng_init(&s->clients[i].prng, at++);
+    }
+    KV_ASSERT(at <= (s->seed + 1) << 8);
+}
+
 bool sim_run(struct sim *s, uint64_t seed, const struct sim_options *o,
              struct sim_result *out)
 {
@@ -213,9 +232,9 @@ bool sim_run(struct sim *s, uint64_t seed, const struct sim_options *o,
     s->trace.print = o->trace;
     s->trace.heartbeats = o->heartbeats;
     s->now_us = 1000000; /* Time 0 means "never" in places. */
-    prng_init(&s->prng, seed);
     s->options = o;
-    faults_draw(s, &o->fixed);
+    chances_init(s);
+    swarm_draw(s, &o->fixed);
     options_apply(o, &s->swarm);
     watch_init(s);
     world_make(s);

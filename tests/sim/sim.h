@@ -105,6 +105,7 @@ struct store_lmdb;
 struct sim_node {
     struct env env; /* First: the node's env pointer is this. */
     struct sim *sim;
+    struct prng prng; /* What it draws, and how its disk is. */
     uint32_t id;
     struct mem_store *disk; /* Survives crashes. NULL: it is the other one. */
     struct store_lmdb *lmdb;
@@ -115,6 +116,8 @@ struct sim_node {
     /* What it is going to die of; 0: nothing. */
     uint32_t doom_in;    /* Calls of its env until it dies in that turn. */
     uint32_t doom_job;   /* 1 + enum sim_job_doom. */
+    uint32_t stall_job;  /* The same, of a job that will hang: */
+    uint64_t stall_us;   /* so much longer. */
     bool doom_job_after; /* The job is done when it dies. */
     int halt_code;
     char halt_why[256];
@@ -190,6 +193,7 @@ struct sim_past {
 };
 
 struct sim_client {
+    struct prng prng; /* What it asks for. */
     uint32_t number;
     uint32_t node; /* Connected to; 0 not. */
     uint64_t conn; /* 0: none. */
@@ -204,10 +208,12 @@ struct sim_client {
                       * UINT32_MAX: all. */
     uint32_t range_from, range_to;
     struct linear_op op;
-    raft_index least[SIM_GROUPS_MAX]; /* What was committed when it was asked. */
-    enum rpc_level level;             /* levels.c: asked for, */
-    uint32_t max_age_ms;              /* with this bound; UINT32_MAX: none, */
-    bool has_token;                   /* and with a token. */
+    raft_index least[SIM_GROUPS_MAX];     /* What was committed when it was asked, */
+    raft_term least_term[SIM_GROUPS_MAX]; /* and the newest term that had a leader. */
+    uint64_t asked_step;                  /* Steps judged before it was asked. */
+    enum rpc_level level;                 /* levels.c: asked for, */
+    uint32_t max_age_ms;                  /* with this bound; UINT32_MAX: none, */
+    bool has_token;                       /* and with a token. */
     uint8_t token[SIM_TOKEN_BYTES];
     size_t token_len;
     uint64_t seen[SIM_GROUPS_MAX]; /* What the token stands for. */
@@ -221,12 +227,18 @@ struct sim_client {
 
 struct sim {
     uint64_t seed;
-    struct prng prng;
+    struct prng prng; /* The world's: networks, clients, and what happens at the end. */
+    struct prng chances[CHANCES_COUNT];
+    struct prng *dice;           /* What faults_draw() takes. */
+    uint64_t begun[SIM_NEMESES]; /* Faults by kind. */
+    uint32_t slow_factor;        /* Of disks that are slow. */
+    uint32_t hunted_group;       /* Its new leaders die, */
+    uint64_t hunt_until_us;      /* until then. */
     uint64_t now_us, end_us, seq, next_id;
     bool healed; /* Second phase: no new faults. */
     bool gone;   /* Its process died: what its pointers lead to is not there. */
     const struct sim_options *options;
-    uint64_t faults; /* Begun, or left out by their number. */
+    uint64_t faults; /* The highest number of one that began or was left out. */
     struct sim_swarm swarm;
     struct sim_counts counts;
     struct sim_event *heap;
@@ -280,6 +292,8 @@ void heap_push(struct sim *s, struct sim_event ev);
 bool heap_pop(struct sim *s, struct sim_event *out);
 
 /* ---- net.c ---- */
+/* Both ends hear that the connections between these nodes are gone; other 0: all. */
+void net_reset(struct sim *s, uint32_t node, uint32_t other);
 uint64_t net_dial(struct sim *s, uint32_t from, uint16_t port);
 int net_link_send(struct sim *s, uint32_t from, uint64_t link, struct kv_bytes frames);
 uint64_t net_link_queued(struct sim *s, uint64_t link);
@@ -331,7 +345,7 @@ struct sim_result {
     uint64_t sim_us, failed_us; /* Simulated; when it failed. */
     uint64_t peace_us;          /* From the last fault until all was well. */
     uint64_t digest;
-    uint64_t faults; /* Numbered ones. */
+    uint64_t faults; /* Their highest number. */
     struct sim_swarm swarm;
     struct sim_counts counts;
     struct sim_cover cover;

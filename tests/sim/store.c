@@ -95,8 +95,8 @@ static void lose_unsynced(struct sim_node *n, uint32_t log_before)
     uint32_t log = mem_store_pending(n->disk, MEM_LOG);
     uint32_t state = mem_store_pending(n->disk, MEM_STATE);
 
-    log = log > 1 || log_before > 0 ? (uint32_t)prng_below(&n->sim->prng, log + 1) : 0;
-    state = state > 1 ? (uint32_t)prng_below(&n->sim->prng, state + 1) : 0;
+    log = log > 1 || log_before > 0 ? (uint32_t)prng_below(&n->prng, log + 1) : 0;
+    state = state > 1 ? (uint32_t)prng_below(&n->prng, state + 1) : 0;
     mem_store_crash(n->disk, log, state);
 }
 
@@ -113,7 +113,7 @@ void store_crash_begin(struct sim_node *n)
     mem_store_hold(n->disk, true);
     for (int lane = 0; lane < DISK_LANES_COUNT; lane++) {
         /* What the disk was at may have happened or not. */
-        if (n->running[lane] != NULL && prng_below(&s->prng, 2) == 0) {
+        if (n->running[lane] != NULL && prng_below(&n->prng, 2) == 0) {
             disk_job_run(n->running[lane]);
         } else if (n->running[lane] != NULL) {
             s->counts.jobs_lost++;

@@ -39,6 +39,8 @@ static void draw_network(struct sim *s, struct sim_strengths *f)
     f->reorder_ppm = strength(s, 100, 500000);
     f->replay_ppm = strength(s, 100, 100000);
     f->replay_ms = draw(s, 20, 3000);
+    f->stray_ppm = seldom(s, 6, 50, 3000);
+    f->reset_every_ms = seldom(s, 3, 200, 5000);
     f->cut_every_ms = strength(s, 500, 6000);
     f->cut_ms = draw(s, 50, 5000);
     f->clog_every_ms = seldom(s, 3, 500, 8000);
@@ -50,6 +52,7 @@ static void draw_network(struct sim *s, struct sim_strengths *f)
 static void draw_nodes(struct sim *s, struct sim_strengths *f)
 {
     f->config_every_ms = seldom(s, 3, 200, 6000);
+    f->transfer_every_ms = seldom(s, 3, 100, 4000);
     f->crash_every_ms = strength(s, 500, 8000);
     f->turn_crash_every_ms = seldom(s, 3, 500, 8000);
     f->job_crash_every_ms = seldom(s, 3, 500, 8000);
@@ -61,6 +64,7 @@ static void draw_nodes(struct sim *s, struct sim_strengths *f)
     f->step_every_ms = seldom(s, 3, 200, 5000);
     f->step_ms = draw(s, 1, 5000);
     f->memory_every_ms = seldom(s, 6, 500, 8000);
+    f->hunt_every_ms = seldom(s, 3, 2000, 10000);
 }
 
 static void draw_disks(struct sim *s, struct sim_strengths *f)
@@ -76,7 +80,7 @@ static void draw_disks(struct sim *s, struct sim_strengths *f)
     f->full_ms = draw(s, 10, 3000);
     f->slow_every_ms = seldom(s, 4, 500, 8000);
     f->slow_ms = draw(s, 10, 2000);
-    f->slow_factor = draw(s, 2, 100);
+    f->stall_every_ms = seldom(s, 3, 500, 6000);
 }
 
 /* Leaves of the disks' faults those that a real store can have, and crashes more often
@@ -91,7 +95,7 @@ static void only_real_stores(struct sim *s, struct sim_strengths *f)
     KEEP(full_ms);
     KEEP(slow_every_ms);
     KEEP(slow_ms);
-    KEEP(slow_factor);
+    KEEP(stall_every_ms);
 #undef KEEP
     draw_network(s, &none);
     draw_nodes(s, &none);
@@ -99,7 +103,7 @@ static void only_real_stores(struct sim *s, struct sim_strengths *f)
     *f = none;
 }
 
-void faults_draw(struct sim *s, const struct sim_swarm *fixed)
+void swarm_draw(struct sim *s, const struct sim_swarm *fixed)
 {
     struct sim_swarm *w = &s->swarm;
 
@@ -110,7 +114,7 @@ void faults_draw(struct sim *s, const struct sim_swarm *fixed)
         .groups = draw(s, 1, 8),
         .clients = draw(s, 2, 12),
         .keys = draw(s, 1, 20),
-        .ops_per_s = draw(s, 20, 60),
+        .ops_per_s = draw(s, 1, 8) == 1 ? draw(s, 60, 300) : draw(s, 20, 60),
         .delay_us_min = draw(s, 50, 2000),
         .delay_us_mean = draw(s, 100, 8000),
         .disk_us_min = draw(s, 20, 500),
@@ -131,6 +135,9 @@ void faults_draw(struct sim *s, const struct sim_swarm *fixed)
         only_real_stores(s, &w->f);
     }
     limits_draw(s);
+    if (w->f.stall_every_ms != 0 && coin(s)) {
+        w->f.limit_delta = draw(s, 200, 1000); /* A checkpoint that hangs fills it. */
+    }
     if (fixed->nodes != 0) {
         w->nodes = fixed->nodes;
     }

@@ -234,6 +234,9 @@ void watch_stepped(struct env *e, const struct env_step *step)
     s->cover.snapshot_wanted += step->update->snapshot_wanted;
     cover_msgs(&s->cover, step->event, step->update);
     cover_role(&s->cover, p, &v);
+    if (v.st.role == RAFT_LEADER && p->role != RAFT_LEADER) {
+        faults_elected(s, v.node, v.group);
+    }
     cover_config(&s->cover, p, &v);
     trace_step(s, &v, p, step->event, step->update);
     judge_step(&s->judge, &v, step->event, step->update, step->rc);

@@ -90,9 +90,9 @@ static void tell(struct sim *s, const struct sim_client *c, enum trace_kind kind
     trace_call(&s->trace, s->now_us, kind, &call);
 }
 
-static bool chance(struct sim *s, uint32_t of)
+static bool chance(struct sim_client *c, uint32_t of)
 {
-    return prng_below(&s->prng, of) == 0;
+    return prng_below(&c->prng, of) == 0;
 }
 
 static void begin(struct sim *s, struct sim_client *c, struct rpc_request *q,
@@ -108,20 +108,22 @@ static void begin(struct sim *s, struct sim_client *c, struct rpc_request *q,
                                .kind = kind,
                                .outcome = LINEAR_UNKNOWN,
                                .call_us = s->now_us};
+    c->asked_step = s->judge.checked;
     rpc_request_init(q, method, ++c->msgid);
     s->cover.method[method]++;
     for (uint32_t i = 0; i <= s->swarm.groups; i++) {
         c->least[i] = judge_commit_max(&s->judge, i);
+        c->least_term[i] = judge_leader_term(&s->judge, i);
     }
 }
 
-static void choose_options(struct sim *s, struct rpc_request *q)
+static void choose_options(struct sim_client *c, struct rpc_request *q)
 {
-    if (chance(s, 4)) {
-        q->options.deadline_ms = (uint32_t)prng_between(&s->prng, 5, 3000);
+    if (chance(c, 4)) {
+        q->options.deadline_ms = (uint32_t)prng_between(&c->prng, 5, 3000);
         q->options.has |= RPC_OPT_BIT(RPC_OPT_deadline_ms);
     }
-    if (chance(s, 12)) {
+    if (chance(c, 12)) {
         q->options.forward = false;
         q->options.has |= RPC_OPT_BIT(RPC_OPT_forward);
     }
@@ -132,7 +134,7 @@ static void choose_other(struct sim *s, struct sim_client *c, struct rpc_request
 {
     static const uint8_t long_key[KV_KEY_BYTES_MAX + 1];
 
-    switch (prng_below(&s->prng, 5)) {
+    switch (prng_below(&c->prng, 5)) {
     case 0:
         begin(s, c, q, RPC_HELLO, LINEAR_READ);
         break;
@@ -158,13 +160,13 @@ static void choose_other(struct sim *s, struct sim_client *c, struct rpc_request
 static void choose_range(struct sim *s, struct sim_client *c, struct rpc_request *q,
                          char *begin_name, char *end_name)
 {
-    uint32_t a = (uint32_t)prng_below(&s->prng, s->swarm.keys);
-    uint32_t b = a + 3 * (1 + (uint32_t)prng_below(&s->prng, 4));
+    uint32_t a = (uint32_t)prng_below(&c->prng, s->swarm.keys);
+    uint32_t b = a + 3 * (1 + (uint32_t)prng_below(&c->prng, 4));
 
     begin(s, c, q, RPC_KV_RANGE, LINEAR_READ);
     c->range_from = a;
     c->range_to = b;
-    if (chance(s, 2)) {
+    if (chance(c, 2)) {
         c->range_from = 0;
         c->range_to = UINT32_MAX;
     } else {
@@ -173,8 +175,8 @@ static void choose_range(struct sim *s, struct sim_client *c, struct rpc_request
         snprintf(end_name, KEY_NAME_BYTES, "%.4s%03u", begin_name, b);
         q->end = kv_bytes_str(end_name);
     }
-    if (chance(s, 3)) {
-        q->options.limit = (uint32_t)prng_between(&s->prng, 1, 5);
+    if (chance(c, 3)) {
+        q->options.limit = (uint32_t)prng_between(&c->prng, 1, 5);
         q->options.has |= RPC_OPT_BIT(RPC_OPT_limit);
     }
 }
@@ -182,13 +184,13 @@ static void choose_range(struct sim *s, struct sim_client *c, struct rpc_request
 static void choose_counter(struct sim *s, struct sim_client *c, struct rpc_request *q,
                            char *value)
 {
-    uint64_t dice = prng_below(&s->prng, 100);
+    uint64_t dice = prng_below(&c->prng, 100);
 
     if (dice < 35) {
         begin(s, c, q, RPC_KV_GET, LINEAR_READ);
     } else if (dice < 85) {
         begin(s, c, q, RPC_KV_INCR, LINEAR_ADD);
-        q->delta = chance(s, 100) ? INT64_MAX : (int64_t)prng_below(&s->prng, 11) - 5;
+        q->delta = chance(c, 100) ? INT64_MAX : (int64_t)prng_below(&c->prng, 11) - 5;
         c->op.expected = (uint64_t)q->delta;
     } else if (dice < 93) {
         begin(s, c, q, RPC_KV_PUT, LINEAR_WRITE);
@@ -202,7 +204,7 @@ static void choose_counter(struct sim *s, struct sim_client *c, struct rpc_reque
 static void choose_register(struct sim *s, struct sim_client *c, struct rpc_request *q,
                             char *value, char *expected)
 {
-    uint64_t dice = prng_below(&s->prng, 100);
+    uint64_t dice = prng_below(&c->prng, 100);
 
     if (dice < 45) {
         begin(s, c, q, RPC_KV_GET, LINEAR_READ);
@@ -219,7 +221,7 @@ static void choose_register(struct sim *s, struct sim_client *c, struct rpc_requ
     q->has_replacement = true;
     /* Expect a recent value now and then, or nothing. */
     c->op.expected =
-        chance(s, 3) ? 0 : c->op.value - KV_MIN(c->op.value, prng_below(&s->prng, 12));
+        chance(c, 3) ? 0 : c->op.value - KV_MIN(c->op.value, prng_below(&c->prng, 12));
     q->has_expected = c->op.expected != 0;
     q->expected = value_bytes(0, c->op.expected, expected);
 }
@@ -227,9 +229,9 @@ static void choose_register(struct sim *s, struct sim_client *c, struct rpc_requ
 void workload_choose(struct sim *s, struct sim_client *c, struct buf *b)
 {
     char name[KEY_NAME_BYTES], value[KEY_NAME_BYTES], expected[KEY_NAME_BYTES];
-    uint32_t key = (uint32_t)prng_below(&s->prng, s->swarm.keys);
+    uint32_t key = (uint32_t)prng_below(&c->prng, s->swarm.keys);
     struct rpc_request q;
-    uint64_t dice = prng_below(&s->prng, 100);
+    uint64_t dice = prng_below(&c->prng, 100);
 
     if (dice < 2) {
         choose_other(s, c, &q);
@@ -246,7 +248,7 @@ void workload_choose(struct sim *s, struct sim_client *c, struct buf *b)
         q.key = key_name(key, name);
     }
     if (c->in_history || c->is_range) {
-        choose_options(s, &q);
+        choose_options(c, &q);
         levels_choose(s, c, &q);
     }
     tell(s, c, TRACE_CALL, 0);
@@ -375,6 +377,8 @@ static void check_revision(struct sim *s, const struct sim_client *c,
         (c->method == RPC_KV_GET || c->method == RPC_KV_PUT ||
          c->method == RPC_KV_INCR)) {
         judge_reply(&s->judge, r->at.group, r->at.rev, c->least[r->at.group]);
+        judge_reply_term(&s->judge, r->at.group, r->at.term,
+                         c->least_term[r->at.group]);
     }
 }
 
@@ -409,6 +413,9 @@ static void take_result(struct sim *s, struct sim_client *c, const struct rpc_re
         break;
     }
     check_revision(s, c, r);
+    if (c->method == RPC_KV_GET && r->at.group <= s->swarm.groups) {
+        judge_reply_round(&s->judge, r->at.group, r->at.node, c->asked_step);
+    }
 }
 
 int workload_answer(struct sim *s, struct sim_client *c, struct kv_bytes message,

@@ -34,7 +34,7 @@ static uint64_t env_wall_ms(struct env *e)
 
 static uint64_t env_random(struct env *e)
 {
-    return prng_next(&of_env(e)->sim->prng);
+    return prng_next(&of_env(e)->prng);
 }
 
 /* Every call with an effect outside comes by here. True when nothing of it is to
@@ -73,10 +73,11 @@ static void disk_start(struct sim_node *n, enum disk_lane lane)
         s->counts.snapshots += job->kind == DISK_INSTALL;
     }
     us = s->swarm.disk_us_min +
-         prng_below(&s->prng, 2 * (uint64_t)s->swarm.disk_us_mean + 1);
+         prng_below(&n->prng, 2 * (uint64_t)s->swarm.disk_us_mean + 1);
     if (s->now_us < n->disk_slow_until_us) {
-        us *= s->swarm.f.slow_factor;
+        us *= s->slow_factor;
     }
+    us += faults_job_stall_us(s, n->id, job);
     heap_push(s, (struct sim_event){.at_us = s->now_us + us,
                                     .kind = EV_DISK,
                                     .node = n->id,
