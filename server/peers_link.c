@@ -298,10 +298,19 @@ void peers_link_data(struct node *n, uint64_t link, const uint8_t *data, size_t 
 
 /* ---- time ---- */
 
+/* A dial into a cut must not last: the kernel asks again after a second only, so the
+ * next one is sooner heard when the cut has healed. */
+static uint64_t dial_ms_max(const struct node *n)
+{
+    return KV_MAX((uint64_t)PEERS_DIAL_MS_MIN,
+                  2 * (uint64_t)n->config.election_timeout_ms);
+}
+
 static bool link_is_overdue(const struct node *n, const struct link *l)
 {
     switch (l->state) {
     case LINK_DIALING:
+        return n->now_ms >= l->begin_ms + dial_ms_max(n);
     case LINK_HELLO:
     case LINK_PROBE:
         return n->now_ms >= l->begin_ms + PEERS_HELLO_MS_MAX;

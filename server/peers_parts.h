@@ -15,16 +15,17 @@ enum {
     PEERS_LINKS_MAX = 256,        /* Strangers included. */
     PEERS_STRANGERS_MAX = 64,     /* Links that have not said who they are. */
     PEERS_HELLO_BYTES_MAX = 2048, /* Of a frame of a stranger. */
-    PEERS_HELLO_MS_MAX = 2000,    /* For a dial, and for HELLO. */
+    PEERS_HELLO_MS_MAX = 2000,    /* For HELLO. */
+    PEERS_DIAL_MS_MIN = 500,      /* For a dial, or two election timeouts. */
     PEERS_SILENT_MS_MAX = 5000,   /* A link without a byte for so long is dead. */
     PEERS_QUIET_MS_MAX = 1500,    /* STATE comes each second: no request goes to one
                                   * that missed it. */
     PEERS_TWIN_MS_MAX = 3000,     /* A link heard of within this is alive. */
     PEERS_REFUSED_MS = 1000,      /* Time for a refusal to be read. */
     PEERS_STATE_MS = 1000,        /* Between STATE frames. */
-    PEERS_LOOK_MS = 500,          /* Between looks at silent links. */
+    PEERS_LOOK_MS = 100,          /* Between looks at silent links. */
     PEERS_BACKOFF_MS_MIN = 20,
-    PEERS_BACKOFF_MS_MAX = 1000,
+    PEERS_BACKOFF_MS_MAX = 250,
     PEERS_RECONNECT_MS = 2000, /* A dial refused so soon after a loss: it died. */
 };
 

@@ -1,6 +1,10 @@
 /* server/uv_sock.c - one socket: its slot, its bytes in and out, its end. */
 #include "server/uv_sock.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <string.h>
 
 #include "raft/base/arena.h"
@@ -258,6 +262,21 @@ static void read_begin(struct uv_sock *s)
     }
 }
 
+/* Gives a link up whose bytes the other host does not acknowledge. The kernel would
+ * send them again after pauses that double, and so, long after a cut has healed, still
+ * wait. A process that only stands still is no such case: its host acknowledges. */
+static void unacked_limit(struct uv_sock *s)
+{
+    unsigned ms = KV_MAX((unsigned)UV_SOCK_UNACKED_MS_MIN,
+                         4 * s->net->e->node->config.election_timeout_ms);
+    uv_os_fd_t fd;
+
+    if (uv_fileno((uv_handle_t *)&s->tcp, &fd) == 0) {
+        /* Where the system cannot do that, PEERS_SILENT_MS_MAX ends the link. */
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
+    }
+}
+
 /* Tells the node of a connected socket, and begins to read it. */
 void uv_sock_open(struct uv_sock *s)
 {
@@ -265,6 +284,9 @@ void uv_sock_open(struct uv_sock *s)
 
     uv_tcp_nodelay(&s->tcp, 1);
     uv_tcp_keepalive(&s->tcp, 1, 30);
+    if (s->kind != UV_SOCK_CLIENT && e->node != NULL) {
+        unacked_limit(s);
+    }
     s->tell = true;
     read_begin(s);
     if (s->phase == UV_SOCK_CLOSING) {
