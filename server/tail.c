@@ -12,7 +12,6 @@ enum {
 
 struct tail_chunk {
     struct tail_chunk *next;
-    uint64_t number;
     uint64_t write;    /* Newest disk write that reads from it; 0: none. */
     size_t size_bytes; /* Of data[]. */
     size_t used_bytes; /* Of data[]. */
@@ -29,7 +28,7 @@ struct tail_slot {
 
 void tail_init(struct tail *t, raft_index next)
 {
-    *t = (struct tail){.begin = next, .end = next, .chunk_next = 1, .chunk_handed = 1};
+    *t = (struct tail){.begin = next, .end = next};
 }
 
 void tail_close(struct tail *t)
@@ -58,8 +57,8 @@ static void tail_reclaim(struct tail *t)
     struct tail_chunk *keep =
         t->begin < t->end ? slot_of_index(t, t->begin)->chunk : NULL;
 
-    while (t->first != NULL && t->first != keep && t->first->write <= t->writes_done &&
-           t->first->number < t->chunk_handed) {
+    while (t->first != NULL && t->first != keep && t->first != t->fresh &&
+           t->first->write <= t->writes_done) {
         struct tail_chunk *chunk = t->first;
 
         t->first = chunk->next;
@@ -99,7 +98,7 @@ static struct tail_chunk *chunk_new(struct tail *t, size_t bytes)
         }
         t->chunks_bytes += size;
     }
-    *chunk = (struct tail_chunk){.number = t->chunk_next++, .size_bytes = size};
+    *chunk = (struct tail_chunk){.size_bytes = size};
     if (t->last == NULL) {
         t->first = chunk;
     } else {
@@ -157,7 +156,7 @@ int tail_append(struct tail *t, const struct raft_entry *entry,
     *slot_of_index(t, t->end) = (struct tail_slot){data, (uint32_t)bytes, chunk};
     t->end++;
     t->bytes += bytes;
-    t->chunk_handed = KV_MIN(t->chunk_handed, chunk->number);
+    t->fresh = t->fresh == NULL ? chunk : t->fresh;
     *out_record = kv_bytes(data, bytes);
     return 0;
 }
@@ -183,22 +182,11 @@ void tail_drop(struct tail *t, raft_index upto)
 
 void tail_handed_out(struct tail *t, uint64_t write)
 {
-    struct tail_chunk *chunk = t->first;
-
     KV_ASSERT(write > t->writes_done);
-    if (t->chunk_handed >= t->chunk_next) {
-        return;
+    for (struct tail_chunk *chunk = t->fresh; chunk != NULL; chunk = chunk->next) {
+        chunk->write = write;
     }
-    /* Usually the last chunk, or the last two: look from there. */
-    if (t->last->number == t->chunk_handed) {
-        chunk = t->last;
-    }
-    for (; chunk != NULL; chunk = chunk->next) {
-        if (chunk->number >= t->chunk_handed) {
-            chunk->write = write;
-        }
-    }
-    t->chunk_handed = t->chunk_next;
+    t->fresh = NULL;
 }
 
 void tail_written(struct tail *t, uint64_t write)

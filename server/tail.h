@@ -37,10 +37,9 @@ struct tail {
     struct tail_chunk *first; /* Oldest chunk. */
     struct tail_chunk *last;  /* The one that is being filled. */
     struct tail_chunk *spare; /* One empty chunk of usual size, kept for what comes. */
-    uint64_t chunk_next;      /* Number of the next chunk. */
-    uint64_t chunk_handed; /* Chunks before it hold nothing that is not handed out. */
-    size_t chunks_bytes;   /* Taken for chunks, the spare one included. */
-    uint64_t writes_done;  /* Highest number given to tail_written(). */
+    struct tail_chunk *fresh; /* Oldest with a record not handed out; NULL: none. */
+    size_t chunks_bytes;      /* Taken for chunks, the spare one included. */
+    uint64_t writes_done;     /* Highest number given to tail_written(). */
 };
 
 /* ---- life ---- */

@@ -7,26 +7,32 @@
 enum {
     DELTA_FAN = 32,        /* Rows of a leaf, children of an inner node. */
     DELTA_HEIGHT_MAX = 12, /* 16^12 rows: more than memory holds. */
+    DELTA_PREFIX_MAX = 47, /* Bytes that the rows of a node share, at most noted. */
     DELTA_BLOCK_BYTES = 64 * 1024,
     DELTA_DOUBLE_BYTES_MAX =
         64 * 1024, /* Smaller values that grow get twice the room. */
 };
 
 /* In a leaf rows[] are its rows. In an inner node rows[i] is the smallest row that was
- * under child[i] when that child came to be; rows[0] counts as smaller than all. */
+ * under child[i] when that child came to be; rows[0] counts as smaller than all.
+ *
+ * Rows are ordered by their bytes: kind, then key. All rows of a node share the first
+ * `shared` bytes; order[] holds the eight behind them. So a search within a node looks
+ * at no row but the one it finds, also where keys begin with the same long words. */
 struct delta_node {
     struct delta_node *next; /* Leaf: the next one, NULL for the last. */
     uint32_t count;
     bool is_leaf;
-    uint64_t order[DELTA_FAN]; /* order_of(rows[i]): first bytes, to compare quickly. */
+    uint8_t shared;                   /* Of prefix[]. */
+    uint8_t prefix[DELTA_PREFIX_MAX]; /* What the rows share. */
+    uint64_t order[DELTA_FAN];        /* order_of(rows[i]). */
     struct delta_row *rows[DELTA_FAN];
     struct delta_node
         *child[]; /* DELTA_FAN of them in an inner node, none in a leaf. */
 };
 
-/* What is looked for: the eight first bytes of the order, then the rest. */
+/* What is looked for. */
 struct needle {
-    uint64_t order;
     uint8_t kind;
     struct kv_bytes key;
 };
@@ -38,34 +44,53 @@ struct delta_path {
     uint32_t height;               /* Inner nodes on the way. */
 };
 
-/* Kind and the first seven key bytes as a big-endian number: when two differ, the rows
- * are in that order; when they are equal, the whole keys decide. */
-static uint64_t order_of(uint8_t kind, struct kv_bytes key)
+/* The eight bytes behind the first `shared` as a big-endian number: of two rows that
+ * share those, when the numbers differ, the rows are in that order; when they are
+ * equal, the whole keys decide. Needs at least `shared` bytes of kind and key. */
+static uint64_t order_of(uint8_t kind, struct kv_bytes key, size_t shared)
 {
-    uint8_t head[8] = {kind};
+    uint8_t head[8] = {0};
 
-    if (key.len > 0) {
-        memcpy(head + 1, key.data, KV_MIN(key.len, (size_t)7));
+    KV_ASSERT(shared <= key.len + 1);
+    if (shared == 0) {
+        head[0] = kind;
+        if (key.len > 0) {
+            memcpy(head + 1, key.data, KV_MIN(key.len, (size_t)7));
+        }
+    } else if (key.len >= shared) {
+        memcpy(head, key.data + shared - 1, KV_MIN(key.len - shared + 1, (size_t)8));
     }
     return kv_get_u64be(head);
 }
 
-static struct needle needle_of(uint8_t kind, struct kv_bytes key)
+/* How many first bytes of the node's prefix the row shares. */
+static uint8_t prefix_shared(const struct delta_node *node, const struct row *r)
 {
-    return (struct needle){.order = order_of(kind, key), .kind = kind, .key = key};
+    uint8_t n = 0;
+
+    while (n < node->shared && n < r->key.len + 1 &&
+           node->prefix[n] == (n == 0 ? r->kind : r->key.data[n - 1])) {
+        n++;
+    }
+    return n;
 }
 
-/* <0 when the needle comes before row `at`, 0 when it is that row. */
-static int needle_compare(const struct needle *n, const struct delta_node *node,
-                          uint32_t at)
+/* <0 when the needle comes before all rows of the node by their prefix, >0 when behind
+ * them, 0 when it shares it. */
+static int prefix_compare(const struct needle *n, const struct delta_node *node)
 {
-    const struct row *r;
+    size_t len;
+    int order;
 
-    if (n->order != node->order[at]) {
-        return n->order < node->order[at] ? -1 : 1;
+    if (node->shared == 0) {
+        return 0;
     }
-    r = &node->rows[at]->row;
-    return row_compare(n->kind, n->key, r->kind, r->key);
+    if (n->kind != node->prefix[0]) {
+        return n->kind < node->prefix[0] ? -1 : 1;
+    }
+    len = KV_MIN(n->key.len, (size_t)node->shared - 1);
+    order = len == 0 ? 0 : memcmp(n->key.data, node->prefix + 1, len);
+    return order != 0 || len == (size_t)node->shared - 1 ? order : -1;
 }
 
 /* The first place in [from, count) whose row is not before the needle; *out_equal
@@ -75,12 +100,24 @@ static uint32_t node_search(const struct delta_node *node, const struct needle *
 {
     uint32_t low = from;
     uint32_t high = node->count;
+    int side = prefix_compare(n, node);
+    uint64_t want;
 
     *out_equal = false;
+    if (side != 0) {
+        return side < 0 ? low : KV_MAX(low, high);
+    }
+    want = order_of(n->kind, n->key, node->shared);
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        int order = needle_compare(n, node, middle);
+        uint64_t have = node->order[middle];
+        const struct row *r;
+        int order = want < have ? -1 : 1;
 
+        if (want == have) {
+            r = &node->rows[middle]->row;
+            order = row_compare(n->kind, n->key, r->kind, r->key);
+        }
         if (order == 0) {
             *out_equal = true;
             return middle;
@@ -144,7 +181,7 @@ static struct delta_node *leaf_of(const struct delta *d, const struct needle *n,
 const struct delta_row *delta_find(const struct delta *d, uint8_t kind,
                                    struct kv_bytes key)
 {
-    struct needle n = needle_of(kind, key);
+    struct needle n = {kind, key};
     const struct delta_node *node = d->root;
     bool equal;
     uint32_t at;
@@ -168,6 +205,7 @@ static struct delta_node *node_new(struct delta *d, bool is_leaf)
         node->next = NULL;
         node->count = 0;
         node->is_leaf = is_leaf;
+        node->shared = 0;
     }
     return node;
 }
@@ -233,22 +271,64 @@ static struct delta_row *row_new(struct delta *d, const struct row *r, uint64_t 
     return row_set(d, slot, r, hash) == 0 ? slot : NULL;
 }
 
+static void prefix_set(struct delta_node *node, uint8_t shared)
+{
+    node->shared = shared;
+    for (uint32_t i = 0; i < node->count; i++) {
+        const struct row *r = &node->rows[i]->row;
+
+        node->order[i] = order_of(r->kind, r->key, shared);
+    }
+}
+
+/* Finds the prefix anew, after rows came to or left the node. The last row's is cut to
+ * what the first two share with it: what lies between is between those in order, but
+ * for rows[0] of an inner node, which may be out of order. */
+static void prefix_find(struct delta_node *node)
+{
+    const struct row *last = &node->rows[node->count - 1]->row;
+    uint8_t had = node->shared;
+    uint8_t shared;
+
+    node->prefix[0] = last->kind;
+    node->shared = (uint8_t)KV_MIN(last->key.len + 1, (size_t)DELTA_PREFIX_MAX);
+    if (node->shared > 1) {
+        memcpy(node->prefix + 1, last->key.data, node->shared - 1u);
+    }
+    shared = prefix_shared(node, &node->rows[0]->row);
+    shared = KV_MIN(shared, prefix_shared(node, &node->rows[node->count > 1]->row));
+    if (shared == had) {
+        node->shared = had; /* order[] is right. */
+    } else {
+        prefix_set(node, shared);
+    }
+}
+
 static void node_insert(struct delta_node *node, uint32_t at, struct delta_row *row,
                         struct delta_node *child)
 {
     size_t behind = node->count - at;
+    uint8_t shared;
 
     KV_ASSERT(node->count < DELTA_FAN);
     KV_ASSERT(at <= node->count);
     memmove(&node->order[at + 1], &node->order[at], behind * sizeof node->order[0]);
     memmove(&node->rows[at + 1], &node->rows[at], behind * sizeof node->rows[0]);
-    node->order[at] = order_of(row->row.kind, row->row.key);
     node->rows[at] = row;
     if (!node->is_leaf) {
         memmove(&node->child[at + 1], &node->child[at], behind * sizeof node->child[0]);
         node->child[at] = child;
     }
     node->count++;
+    node->order[at] = 0;
+    if (node->count == 1) {
+        prefix_find(node);
+    }
+    shared = prefix_shared(node, &row->row);
+    if (shared < node->shared) {
+        prefix_set(node, shared);
+    }
+    node->order[at] = order_of(row->row.kind, row->row.key, node->shared);
 }
 
 /* Moves the upper half of a full node to `right`; all of the new row's side when the
@@ -264,7 +344,10 @@ static void node_split(struct delta_node *node, uint32_t at, struct delta_node *
         memcpy(right->child, &node->child[keep], move * sizeof node->child[0]);
     }
     right->count = move;
+    right->shared = node->shared;
     node->count = keep;
+    prefix_find(node);
+    prefix_find(right);
     if (node->is_leaf) {
         right->next = node->next;
         node->next = right;
@@ -346,7 +429,7 @@ static void path_insert(struct delta *d, const struct delta_path *path,
 
 int delta_put(struct delta *d, const struct row *r, uint64_t hash)
 {
-    struct needle n = needle_of(r->kind, r->key);
+    struct needle n = {r->kind, r->key};
     struct delta_node *spares[DELTA_HEIGHT_MAX + 2] = {NULL};
     struct delta_path path;
     struct delta_node *leaf;
@@ -378,7 +461,7 @@ int delta_put(struct delta *d, const struct row *r, uint64_t hash)
 
 struct delta_cursor delta_seek(const struct delta *d, uint8_t kind, struct kv_bytes key)
 {
-    struct needle n = needle_of(kind, key);
+    struct needle n = {kind, key};
     const struct delta_node *node = d->root;
     struct delta_cursor c = {0};
     bool equal;

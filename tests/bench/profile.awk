@@ -26,6 +26,7 @@ part == 5 {
     call = symbol
     sub(/^(__[a-z0-9]*_sys_|ksys_)/, "", call)
   }
+  if (call == "" && symbol ~ /page_fault/) call = "(page fault)"
 }
 
 function sample_end() {
@@ -76,8 +77,9 @@ END {
     commits = change["kvd_log_commit_duration_seconds_count"]
     printf "  log: %.3f commits (%.3f syncs) per request, %.1f records per commit; commit %.0f us on average\n",
       commits / done, 2 * commits / done, change["kvd_log_records_total"] / commits, mean_us("kvd_log_commit_duration_seconds")
-    printf "  disk: %.0f bytes per request, %.1f for each byte of key and value on each node\n",
-      per("io_write_bytes"), per("io_write_bytes") * done / (change["kvd_log_records_total"] * (bytes + 16))
+    printf "  disk: %.0f bytes per request, %.1f for each byte of key and value on each node; %d checkpoints\n",
+      per("io_write_bytes"), per("io_write_bytes") * done / (change["kvd_log_records_total"] * (bytes + 16)),
+      change["kvd_state_jobs_total{kind=\"checkpoint\"}"]
   }
   label = "{method=\"kv." op "\"}"
   asked = change["kvd_request_duration_seconds_count" label]

@@ -49,11 +49,11 @@ profile_one() {
   fi
   ctl -o simple bench --mix "$op" --clients "$2" --flight "$3" --warmup 0s \
     --duration "${seconds}s" --keys "$keys" --bytes "$bytes" > "$work/bench" || return 1
+  counters > "$work/after" # At once: a second of quiet brings checkpoints.
   if [ -n "$perf_pid" ]; then
     kill -INT $perf_pid 2> /dev/null
     wait $perf_pid 2> /dev/null
   fi
-  counters > "$work/after"
   sed 1d "$work/bench" | awk '{ print "bench", $2, $3, $4, $6, $7 }' > "$work/numbers"
   : > "$work/samples"
   if [ -n "$perf_pid" ]; then

@@ -86,7 +86,7 @@ function write_json(    i, j, line) {
 function write_table(    i, j) {
   printf "%-10s", "shape"
   for (j = 1; j <= systems; j++) printf " | %-6s per_s (least-most)      p50    p99 ms cpu us", system_of[j]
-  for (j = 2; j <= systems; j++) printf " | %s/%s (least-most)", system_of[1], system_of[j]
+  for (j = 2; j <= systems; j++) printf " | %s/%s per_s (least-most), cpu", system_of[1], system_of[j]
   printf "\n"
   for (i = 1; i <= shapes; i++) {
     printf "%-10s", shape_of[i]
@@ -101,6 +101,7 @@ function write_table(    i, j) {
     for (j = 2; j <= systems; j++) {
       if (ratios(system_of[1], system_of[j], shape_of[i], "per_s")) printf " | %5.2f (%.2f-%.2f)", middle, low, high
       else printf " | -"
+      if (ratios(system_of[1], system_of[j], shape_of[i], "cpu_us")) printf ", %.2f (%.2f-%.2f)", middle, low, high
     }
     printf "\n"
   }

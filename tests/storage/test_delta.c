@@ -86,7 +86,7 @@ enum {
 struct naive {
     struct {
         uint8_t kind;
-        char key[32];
+        char key[80];
         uint64_t rev;
         bool deleted;
     } rows[NAIVE_ROWS];
@@ -143,13 +143,24 @@ static void walk_equals(const struct naive *n, const struct delta *d, uint8_t ki
 /* Keys that share long beginnings, keys that are beginnings of others. */
 static void key_draw(struct prng *p, char *out, size_t room)
 {
-    switch (prng_below(p, 3)) {
+    static const char long_word[] =
+        "projects/one/regions/two/tables/three/partitions/four/rows/";
+
+    switch (prng_below(p, 5)) {
     case 0:
         snprintf(out, room, "user:%06u", (unsigned)prng_below(p, 2000));
         break;
     case 1:
         snprintf(out, room, "%.*s", (int)prng_between(p, 1, 20),
                  "aaaaaaaaaaaaaaaaaaaaaaaa");
+        break;
+    case 2: /* Longer than the prefix that a node notes, now and then a part of it. */
+        snprintf(out, room, "%.*s%03u",
+                 prng_below(p, 50) > 0 ? 59 : (int)prng_below(p, 59), long_word,
+                 (unsigned)prng_below(p, 1000));
+        break;
+    case 3:
+        snprintf(out, room, "%.*s%03u", 40, long_word, (unsigned)prng_below(p, 1000));
         break;
     default:
         snprintf(out, room, "%x", (unsigned)prng_below(p, 3000));
@@ -162,7 +173,7 @@ static void equals_a_naive_map_after_random_changes(void **unused)
     static struct naive n;
     struct delta d;
     struct prng p;
-    char key[32];
+    char key[80];
 
     (void)unused;
     for (uint64_t seed = 0; seed < 4; seed++) {
@@ -197,11 +208,39 @@ static void equals_a_naive_map_after_random_changes(void **unused)
     }
 }
 
+/* The root's first child gets smaller rows than it began with: what the root notes of
+ * it is not the smallest then, and shares less with the second than with the last. */
+static void finds_rows_before_those_that_the_root_began_with(void **unused)
+{
+    struct delta d;
+    char key[32];
+
+    (void)unused;
+    delta_init(&d, 0);
+    for (uint32_t i = 0; i < 2000; i++) {
+        struct row r;
+
+        /* The early ones of the second kind split the first leaf in two. */
+        snprintf(key, sizeof key, i >= 500 && i < 524 ? "a%06u" : "partition/%06u", i);
+        r = row_of(ROW_KV, key, "v", i + 1);
+        assert_int_equal(delta_put(&d, &r, i), 0);
+    }
+    for (uint32_t i = 0; i < 2000; i++) {
+        const struct delta_row *row;
+
+        snprintf(key, sizeof key, i >= 500 && i < 524 ? "a%06u" : "partition/%06u", i);
+        row = delta_find(&d, ROW_KV, kv_bytes_str(key));
+        assert_non_null(row);
+        assert_int_equal(row->hash, i);
+    }
+    delta_close(&d);
+}
+
 static void keeps_order_for_ascending_and_descending_inserts(void **unused)
 {
     struct delta d;
     const struct row *rows;
-    char key[32];
+    char key[80];
 
     (void)unused;
     for (int way = 0; way < 2; way++) {
@@ -231,6 +270,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(overwrites_of_the_same_size_take_no_memory),
         cmocka_unit_test(a_cap_refuses_and_changes_nothing),
         cmocka_unit_test(equals_a_naive_map_after_random_changes),
+        cmocka_unit_test(finds_rows_before_those_that_the_root_began_with),
         cmocka_unit_test(keeps_order_for_ascending_and_descending_inserts),
     };
 
