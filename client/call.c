@@ -483,6 +483,8 @@ static void request_fill(struct kv_call *call, const struct kv_request *from)
     if (q->method == RPC_KV_RANGE) {
         q->begin = q->key;
         q->end = bytes_take(call, from->value);
+    } else if (q->method == RPC_KV_TXN) {
+        q->txn_packed = bytes_take(call, from->value);
     } else if (q->method == RPC_KV_CAS) {
         q->has_expected = from->expected.data != NULL;
         q->has_replacement = from->value.data != NULL;

@@ -327,8 +327,26 @@ void kv_route_refresh(struct kv_client *c);
 KV_MUST_CHECK int kv_result_build(struct kv_client *c, const struct kv_call *call,
                                   const struct rpc_reply *reply, struct kv_result *out);
 
+/* Bytes of a reply as a view; never nil. */
+struct kv_view kv_result_view(struct kv_bytes bytes);
+
+/* A list of items in c->results. 0 or KV_ENOMEM. */
+KV_MUST_CHECK int kv_result_items(struct kv_client *c, const struct rpc_list *list,
+                                  const struct kv_item **out_items, size_t *out_count);
+
 /* Copies a result with all that it points to; never NULL. */
 const struct kv_result *kv_result_copy(const struct kv_result *from);
+
+/* ---- txn.c ---- */
+
+/* Checks a transaction and packs its parameters. *out_key: its first key, borrowed.
+ * 0; KV_EINVAL, KV_ETOOLARGE, KV_ENOMEM with a text. */
+KV_MUST_CHECK int kv_txn_pack(const struct kv_txn *txn, struct buf *out,
+                              struct kv_view *out_key, const char **out_wrong);
+
+/* The results of a reply, in c->results. 0 or KV_ENOMEM. */
+KV_MUST_CHECK int kv_txn_results(struct kv_client *c, const struct rpc_reply *reply,
+                                 struct kv_result *out);
 
 /* A result that is only an error, for kv_wait(). */
 const struct kv_result *kv_result_error(enum kv_op op, int error, const char *text);

@@ -123,6 +123,7 @@ enum kv_op {
     KV_OP_RANGE,
     KV_OP_STATUS, /* How the groups are, as the answering node sees it. */
     KV_OP_MAP,    /* Nodes, groups, replicas and who owns which slot. */
+    KV_OP_TXN,    /* Compares, then one of two lists of operations. */
 };
 
 /* How fresh a read must be. The server refuses levels that it does not have yet. */
@@ -133,6 +134,53 @@ enum kv_level {
     KV_LEVEL_STALE,            /* Whatever the replica has; see max_age_ms. */
 };
 
+/* ---- transactions ---- */
+
+enum kv_what {
+    KV_WHAT_VALUE = 0, /* Of a key that does not exist: differs from every value. */
+    KV_WHAT_REV,       /* Of a key that does not exist: 0. */
+    KV_WHAT_EXISTS,
+};
+
+enum kv_test {
+    KV_TEST_EQ = 0,
+    KV_TEST_NE,
+    KV_TEST_LT, /* Values: bytewise. KV_WHAT_EXISTS takes EQ and NE only. */
+    KV_TEST_GT,
+    KV_TEST_LE,
+    KV_TEST_GE,
+};
+
+/* Each uses the operand of its `what`. */
+struct kv_compare {
+    enum kv_what what;
+    enum kv_test test;
+    struct kv_view key;
+    struct kv_view value;
+    uint64_t rev;
+    bool exists;
+};
+
+/* KV_OP_GET, PUT, DEL, INCR or RANGE; fields as in struct kv_request. A range's bounds
+ * must begin with the same {tag}. */
+struct kv_txn_op {
+    enum kv_op op;
+    struct kv_view key;
+    struct kv_view value;
+    int64_t delta;
+    uint32_t limit;
+};
+
+/* All keys must share one slot: give them the same {tag}. At most 128 of each list. */
+struct kv_txn {
+    const struct kv_compare *compares;
+    const struct kv_txn_op *then;      /* Carried out where all compares are true, */
+    const struct kv_txn_op *otherwise; /* else these. */
+    size_t compares_count;
+    size_t then_count;
+    size_t otherwise_count;
+};
+
 /* Made by the functions below; then the options may be set. 0 means "default". */
 struct kv_request {
     enum kv_op op;
@@ -140,6 +188,8 @@ struct kv_request {
     struct kv_view value;    /* put, cas: the new value. range: the end, excluded. */
     struct kv_view expected; /* cas */
     int64_t delta;           /* incr */
+    const struct kv_txn
+        *txn; /* txn; with all that it points to, until the call began. */
 
     uint32_t deadline_ms; /* Total for the call; 0: that of the client. */
     enum kv_level level;  /* get, range */
@@ -211,6 +261,19 @@ static inline struct kv_request kv_range(struct kv_view begin, struct kv_view en
     return request;
 }
 
+/* Compares and operations, atomic and isolated: nothing else happens in between, and
+ * all of a list is carried out, or nothing. -> succeeded, results, rev
+ * Errors besides the usual: KV_ERR_CROSS_SLOT; KV_ERR_BAD_REQUEST (incr of a value that
+ * is no number), KV_ERR_OVERFLOW, KV_ERR_TOO_LARGE (it reads more than 2 MiB): nothing
+ * was changed then. */
+static inline struct kv_request kv_transact(const struct kv_txn *txn)
+{
+    struct kv_request request = kv_request_make(KV_OP_TXN, kv_nil());
+
+    request.txn = txn;
+    return request;
+}
+
 /* -> cluster with groups' leaders, terms and positions */
 static inline struct kv_request kv_status(void)
 {
@@ -239,6 +302,19 @@ struct kv_item {
     struct kv_view key;
     struct kv_view value;
     uint64_t rev;
+};
+
+/* What came of one operation of a transaction; fields as in struct kv_result. */
+struct kv_txn_result {
+    bool found;
+    bool deleted;
+    bool more;
+    struct kv_view value;
+    int64_t number;
+    uint64_t rev;
+    const struct kv_item *items;
+    size_t items_count;
+    struct kv_view next;
 };
 
 struct kv_node {
@@ -294,10 +370,13 @@ struct kv_result {
     uint64_t rev;         /* Compares within a key. */
     const struct kv_item *items; /* range, ascending keys. */
     size_t items_count;
-    struct kv_view next;     /* range with `more`: where the next one begins. */
-    struct kv_at at;         /* The first of `ats`. */
-    const struct kv_at *ats; /* One per group that answered. */
-    size_t ats_count;        /* 0 on error. */
+    struct kv_view next; /* range with `more`: where the next one begins. */
+    bool succeeded;      /* txn: all compares were true. */
+    const struct kv_txn_result *results; /* txn: of the list that was carried out. */
+    size_t results_count;
+    struct kv_at at;                  /* The first of `ats`. */
+    const struct kv_at *ats;          /* One per group that answered. */
+    size_t ats_count;                 /* 0 on error. */
     const struct kv_cluster *cluster; /* status, map; NULL otherwise. */
     uint32_t sendings;                /* How often the request went out: 0, 1, ... */
     const char *endpoint;             /* "host:port" asked last; "" for none. */

@@ -75,7 +75,7 @@ enum ctl_option {
 #define CTL_BIT(bit) (1u << CTL_OPT_##bit)
 
 enum {
-    CTL_WORDS_MAX = 8,
+    CTL_WORDS_MAX = 1024, /* txn takes lists. */
     CTL_FAILURES_MAX = 1024,
     CTL_COLUMNS_MAX = 10,
 };
@@ -209,7 +209,7 @@ void ctl_table_print(const struct ctl_table *t);
 /* Flushes stdout. Returns `status`, or CTL_DATA when it could not be written. */
 int ctl_flush(int status);
 
-/* ---- kvctl_kv.c, kvctl_cluster.c and kvctl_bench.c: the commands ---- */
+/* ---- kvctl_kv.c, kvctl_txn.c, kvctl_cluster.c and kvctl_bench.c: the commands ---- */
 
 int ctl_put(struct ctl *ctl);
 int ctl_get(struct ctl *ctl);
@@ -217,6 +217,7 @@ int ctl_del(struct ctl *ctl);
 int ctl_cas(struct ctl *ctl);
 int ctl_incr(struct ctl *ctl);
 int ctl_range(struct ctl *ctl);
+int ctl_txn(struct ctl *ctl);
 int ctl_status(struct ctl *ctl);
 int ctl_ring(struct ctl *ctl);
 int ctl_bench(struct ctl *ctl);

@@ -62,6 +62,18 @@ const struct ctl_command ctl_commands[] = {
      "Prints KEY, a tab, VALUE; unprintable bytes as \\xNN unless --raw.\n",
      CTL_BIT(PREFIX) | CTL_BIT(LIMIT) | CTL_BIT(KEYS_ONLY) | CTL_BIT(RAW), 0, 2,
      ctl_range},
+    {"txn", "[if ...] [then ...] [else ...]", "compare and change keys at once",
+     "  kvctl txn then put {a}x 1 then incr {a}n 5\n"
+     "  kvctl txn if value {a}x = 1 then put {a}x 2 else get {a}x\n"
+     "Each item begins with its word:\n"
+     "  if value KEY OP VALUE | if rev KEY OP N | if exists KEY = true|false\n"
+     "  then|else  get KEY | put KEY VALUE | del KEY | incr KEY DELTA |\n"
+     "             range BEGIN END\n"
+     "OP is = != '<' '>' '<=' or '>='. All keys must have the same {tag}. Where all\n"
+     "that stands behind `if` is true, what stands behind `then` is carried out, else\n"
+     "what stands behind `else`; all of it at one moment, or nothing.\n"
+     "Prints one line per operation. Exit status 1 when a compare was false.\n",
+     0, 3, CTL_WORDS_MAX, ctl_txn},
     {"status", "", "show nodes and groups",
      "  kvctl status\n"
      "  kvctl status -o json\n"

@@ -7,7 +7,7 @@ struct result_box {
     struct arena arena;
 };
 
-static struct kv_view view_of(struct kv_bytes bytes)
+struct kv_view kv_result_view(struct kv_bytes bytes)
 {
     return bytes.data == NULL ? kv_mem(NULL, 0) : kv_mem(bytes.data, bytes.len);
 }
@@ -47,32 +47,38 @@ static int build_ats(struct kv_client *c, const struct rpc_reply *reply,
     return 0;
 }
 
-static int build_range(struct kv_client *c, const struct rpc_reply *reply,
-                       struct kv_result *out)
+int kv_result_items(struct kv_client *c, const struct rpc_list *list,
+                    const struct kv_item **out_items, size_t *out_count)
 {
     struct kv_item *items;
     struct rpc_item item;
 
-    out->more = reply->more;
-    if (reply->more) {
-        out->next = view_of(reply->next);
-    }
-    if (reply->items.count == 0) {
+    if (list->count == 0) {
         return 0;
     }
-    items = arena_zalloc(&c->results, reply->items.count * sizeof *items);
+    items = arena_zalloc(&c->results, list->count * sizeof *items);
     if (items == NULL) {
         return KV_ENOMEM;
     }
-    for (uint32_t i = 0; i < reply->items.count; i++) {
-        rpc_reply_item_get(reply, i, &item);
-        items[i].key = view_of(item.key);
-        items[i].value = view_of(item.value);
+    for (uint32_t i = 0; i < list->count; i++) {
+        rpc_reply_list_item_get(list, i, &item);
+        items[i].key = kv_result_view(item.key);
+        items[i].value = kv_result_view(item.value);
         items[i].rev = item.rev;
     }
-    out->items = items;
-    out->items_count = reply->items.count;
+    *out_items = items;
+    *out_count = list->count;
     return 0;
+}
+
+static int build_range(struct kv_client *c, const struct rpc_reply *reply,
+                       struct kv_result *out)
+{
+    out->more = reply->more;
+    if (reply->more) {
+        out->next = kv_result_view(reply->next);
+    }
+    return kv_result_items(c, &reply->items, &out->items, &out->items_count);
 }
 
 static int build_status(struct kv_client *c, const struct rpc_reply *reply,
@@ -219,7 +225,8 @@ int kv_result_build(struct kv_client *c, const struct kv_call *call,
     out->found = call->op == KV_OP_CAS ? reply->has_value : reply->found;
     out->deleted = reply->deleted;
     out->swapped = reply->swapped;
-    out->value = reply->has_value ? view_of(reply->value) : kv_nil();
+    out->succeeded = reply->succeeded;
+    out->value = reply->has_value ? kv_result_view(reply->value) : kv_nil();
     out->number = reply->number;
     out->rev = reply->rev;
     out->sendings = call->sendings;
@@ -231,6 +238,8 @@ int kv_result_build(struct kv_client *c, const struct kv_call *call,
     switch (call->op) {
     case KV_OP_RANGE:
         return build_range(c, reply, out);
+    case KV_OP_TXN:
+        return kv_txn_results(c, reply, out);
     case KV_OP_STATUS:
         return build_status(c, reply, out);
     case KV_OP_MAP:
@@ -279,17 +288,33 @@ static const char *copy_text(struct arena *a, const char *from, bool *out_failed
     return from == NULL ? "" : copy_bytes(a, from, strlen(from), out_failed);
 }
 
-static const struct kv_item *copy_items(struct arena *a, const struct kv_result *from,
-                                        bool *out_failed)
+static const struct kv_item *copy_items(struct arena *a, const struct kv_item *from,
+                                        size_t count, bool *out_failed)
 {
-    struct kv_item *items =
-        copy_bytes(a, from->items, from->items_count * sizeof *items, out_failed);
+    struct kv_item *items = copy_bytes(a, from, count * sizeof *items, out_failed);
 
-    for (size_t i = 0; items != NULL && i < from->items_count; i++) {
-        items[i].key = copy_view(a, from->items[i].key, out_failed);
-        items[i].value = copy_view(a, from->items[i].value, out_failed);
+    for (size_t i = 0; items != NULL && i < count; i++) {
+        items[i].key = copy_view(a, from[i].key, out_failed);
+        items[i].value = copy_view(a, from[i].value, out_failed);
     }
     return items;
+}
+
+static const struct kv_txn_result *copy_results(struct arena *a,
+                                                const struct kv_result *from,
+                                                bool *out_failed)
+{
+    struct kv_txn_result *results =
+        copy_bytes(a, from->results, from->results_count * sizeof *results, out_failed);
+
+    for (size_t i = 0; results != NULL && i < from->results_count; i++) {
+        const struct kv_txn_result *r = &from->results[i];
+
+        results[i].value = copy_view(a, r->value, out_failed);
+        results[i].next = copy_view(a, r->next, out_failed);
+        results[i].items = copy_items(a, r->items, r->items_count, out_failed);
+    }
+    return results;
 }
 
 static const struct kv_cluster *copy_cluster(struct arena *a,
@@ -339,7 +364,8 @@ const struct kv_result *kv_result_copy(const struct kv_result *from)
     to->endpoint = copy_text(&box->arena, from->endpoint, &failed);
     to->value = copy_view(&box->arena, from->value, &failed);
     to->next = copy_view(&box->arena, from->next, &failed);
-    to->items = copy_items(&box->arena, from, &failed);
+    to->items = copy_items(&box->arena, from->items, from->items_count, &failed);
+    to->results = copy_results(&box->arena, from, &failed);
     to->ats = copy_bytes(&box->arena, from->ats, from->ats_count * sizeof *from->ats,
                          &failed);
     if (from->cluster != NULL) {

@@ -57,6 +57,7 @@ static bool has_one_key(const struct kv_call *call)
     case RPC_KV_DEL:
     case RPC_KV_CAS:
     case RPC_KV_INCR:
+    case RPC_KV_TXN: /* The key is the first of all, which share a slot. */
         return true;
     default:
         return false;

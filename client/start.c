@@ -23,6 +23,7 @@ static const struct start_row {
     [KV_OP_RANGE] = {RPC_KV_RANGE, false, false},
     [KV_OP_STATUS] = {RPC_CLUSTER_STATUS, false, false},
     [KV_OP_MAP] = {RPC_CLUSTER_MAP, false, false},
+    [KV_OP_TXN] = {RPC_KV_TXN, false, false},
 };
 
 /* Notes a text and returns its error. */
@@ -39,7 +40,7 @@ static int request_check(struct kv_client *c, const struct kv_request *q)
     if (c->state != CLIENT_OPEN) {
         return refuse(c, KV_ECLOSED, "the client was closed");
     }
-    if (q->op < KV_OP_GET || q->op > KV_OP_MAP) {
+    if (q->op < KV_OP_GET || q->op > KV_OP_TXN) {
         return refuse(c, KV_EINVAL, "not a request that this library knows");
     }
     if (start_rows[q->op].has_key && q->key.len < KV_KEY_BYTES_MIN) {
@@ -86,14 +87,26 @@ static int start(struct kv_client *c, const struct kv_request *request,
         .callback = callback,
         .ctx = ctx,
     };
+    const char *wrong = NULL;
     struct kv_call *call;
+    struct buf packed;
     int rc = request_check(c, request);
 
     if (rc != 0) {
         return rc;
     }
+    buf_init(&packed, KV_REQUEST_BYTES_MAX);
+    if (request->op == KV_OP_TXN) {
+        rc = kv_txn_pack(request->txn, &packed, &spec.request.key, &wrong);
+        if (rc != 0) {
+            buf_close(&packed);
+            return refuse(c, rc, wrong);
+        }
+        spec.request.value = kv_mem(packed.data, packed.len);
+    }
     spec.method = start_rows[request->op].method;
     rc = kv_call_begin(c, &spec, &call);
+    buf_close(&packed);
     if (rc != 0) {
         return refuse(c, rc,
                       rc == KV_EBUSY ? "too many calls under way" : kv_strerror(rc));

@@ -49,7 +49,7 @@ enum rpc_type {
     X(RPC_CLUSTER_STATUS, "cluster.status", 0, 1, true)        \
     X(RPC_CLUSTER_MAP, "cluster.map", 0, 1, true)              \
     X(RPC_CLUSTER_SET_W, "cluster.set_w", 2, 3, false)         \
-    X(RPC_KV_TXN, "kv.txn", 3, 4, false)                       \
+    X(RPC_KV_TXN, "kv.txn", 3, 4, true)                        \
     X(RPC_KV_WATCH, "kv.watch", 1, 2, false)                   \
     X(RPC_KV_UNWATCH, "kv.unwatch", 1, 2, false)               \
     X(RPC_SESSION_OPEN, "session.open", 0, 1, false)           \

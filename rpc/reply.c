@@ -105,6 +105,19 @@ void rpc_reply_incr(struct buf *b, uint32_t msgid, const struct rpc_at *at,
     reply_pack_rev(b, rev);
 }
 
+static void reply_pack_items(struct buf *b, const struct rpc_item *items,
+                             uint32_t count)
+{
+    pack_str(b, "items");
+    pack_array(b, count);
+    for (uint32_t i = 0; i < count; i++) {
+        pack_array(b, 3);
+        pack_bin(b, items[i].key);
+        pack_bin(b, items[i].value);
+        pack_uint(b, items[i].rev);
+    }
+}
+
 void rpc_reply_range(struct buf *b, uint32_t msgid,
                      const struct rpc_range_result *result)
 {
@@ -124,13 +137,63 @@ void rpc_reply_range(struct buf *b, uint32_t msgid,
     pack_bool(b, result->more);
     pack_str(b, "next");
     pack_bin_or_nil(b, result->more, result->next);
-    pack_str(b, "items");
-    pack_array(b, result->items_count);
-    for (uint32_t i = 0; i < result->items_count; i++) {
-        pack_array(b, 3);
-        pack_bin(b, result->items[i].key);
-        pack_bin(b, result->items[i].value);
-        pack_uint(b, result->items[i].rev);
+    reply_pack_items(b, result->items, result->items_count);
+}
+
+static void reply_pack_op(struct buf *b, const struct rpc_txn_result *r)
+{
+    switch (r->verb) {
+    case RPC_TXN_GET:
+        pack_map(b, 3);
+        pack_str(b, "found");
+        pack_bool(b, r->found);
+        reply_pack_rev(b, r->rev);
+        pack_str(b, "value");
+        pack_bin_or_nil(b, r->found, r->value);
+        return;
+    case RPC_TXN_PUT:
+        pack_map(b, 1);
+        reply_pack_rev(b, r->rev);
+        return;
+    case RPC_TXN_DEL:
+        pack_map(b, 2);
+        pack_str(b, "deleted");
+        pack_bool(b, r->deleted);
+        reply_pack_rev(b, r->rev);
+        return;
+    case RPC_TXN_INCR:
+        pack_map(b, 2);
+        pack_str(b, "value");
+        pack_int(b, r->number);
+        reply_pack_rev(b, r->rev);
+        return;
+    case RPC_TXN_RANGE:
+        pack_map(b, 3);
+        pack_str(b, "more");
+        pack_bool(b, r->more);
+        pack_str(b, "next");
+        pack_bin_or_nil(b, r->more, r->next);
+        reply_pack_items(b, r->items, r->items_count);
+        return;
+    case RPC_TXN_VERBS_COUNT:
+        break;
+    }
+    KV_UNREACHABLE();
+}
+
+void rpc_reply_txn(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                   bool succeeded, uint64_t rev, const struct rpc_txn_result *results,
+                   uint32_t results_count)
+{
+    KV_ASSERT(results_count <= KV_TXN_OPS_MAX);
+    reply_begin_at(b, msgid, 4, at);
+    pack_str(b, "succeeded");
+    pack_bool(b, succeeded);
+    reply_pack_rev(b, rev);
+    pack_str(b, "results");
+    pack_array(b, results_count);
+    for (uint32_t i = 0; i < results_count; i++) {
+        reply_pack_op(b, &results[i]);
     }
 }
 

@@ -12,6 +12,7 @@
 #define KV_RPC_REPLY_H
 
 #include "rpc/msg.h"
+#include "rpc/txn.h"
 
 struct map;
 
@@ -74,6 +75,24 @@ struct rpc_range_result {
 void rpc_reply_range(struct buf *b, uint32_t msgid,
                      const struct rpc_range_result *result);
 
+/* What came of one operation; fields that its verb does not have are 0. */
+struct rpc_txn_result {
+    enum rpc_txn_verb verb;
+    bool found;                   /* get */
+    bool deleted;                 /* del */
+    bool more;                    /* range */
+    struct kv_bytes value;        /* get: found */
+    struct kv_bytes next;         /* range: more */
+    int64_t number;               /* incr */
+    uint64_t rev;                 /* get: of the value; put, del, incr: of the write. */
+    const struct rpc_item *items; /* range */
+    uint32_t items_count;
+};
+/* results: of the list that was carried out, in its order. */
+void rpc_reply_txn(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                   bool succeeded, uint64_t rev, const struct rpc_txn_result *results,
+                   uint32_t results_count);
+
 struct rpc_hello {
     struct kv_bytes server;  /* "kvd" */
     struct kv_bytes version; /* "0.1.0" */
@@ -131,6 +150,7 @@ struct rpc_reply {
     bool deleted;                 /* del */
     bool swapped;                 /* cas */
     bool more;                    /* range */
+    bool succeeded;               /* txn: all compares were true. */
     bool has_value;               /* `value` holds bytes (get, cas). */
     bool has_number;              /* `number` holds incr's value. */
     struct kv_bytes value;
@@ -138,6 +158,7 @@ struct rpc_reply {
     uint64_t rev;
     struct rpc_list items;   /* range (rpc_reply_item_get()) */
     struct kv_bytes next;    /* range */
+    struct rpc_list results; /* txn (rpc_reply_result_get()) */
     uint32_t node;           /* hello, status, map */
     uint32_t proto;          /* hello */
     uint64_t cluster;        /* hello, status, map */
@@ -172,6 +193,21 @@ void rpc_reply_at_get(const struct rpc_reply *r, uint32_t i, struct rpc_at *out)
 void rpc_reply_item_get(const struct rpc_reply *r, uint32_t i, struct rpc_item *out);
 void rpc_reply_group_get(const struct rpc_reply *r, uint32_t i,
                          struct rpc_group_status *out);
+/* One operation's result in a reply to kv.txn. */
+struct rpc_reply_op {
+    bool found, deleted, more;
+    bool has_value;        /* get */
+    bool has_number;       /* incr */
+    struct kv_bytes value; /* get */
+    int64_t number;        /* incr */
+    uint64_t rev;
+    struct rpc_list items; /* range (rpc_reply_list_item_get()) */
+    struct kv_bytes next;  /* range with `more` */
+};
+void rpc_reply_result_get(const struct rpc_reply *r, uint32_t i,
+                          struct rpc_reply_op *out);
+void rpc_reply_list_item_get(const struct rpc_list *l, uint32_t i,
+                             struct rpc_item *out);
 uint32_t rpc_reply_leader_get(const struct rpc_reply *r, uint32_t i);
 
 #endif

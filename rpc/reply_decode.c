@@ -23,30 +23,33 @@ enum field_kind {
     FIELD_ITEMS,
     FIELD_GROUPS, /* status: maps with a leader; map: passed over */
     FIELD_LEADERS,
+    FIELD_RESULTS, /* txn: maps, one per operation */
 };
 
 /* X(name on the wire, kind, member of struct rpc_reply) */
-#define FIELD_MAP(X)                   \
-    X(at, FIELD_AT, ats)               \
-    X(rev, FIELD_U64, rev)             \
-    X(value, FIELD_VALUE, value)       \
-    X(found, FIELD_BOOL, found)        \
-    X(deleted, FIELD_BOOL, deleted)    \
-    X(swapped, FIELD_BOOL, swapped)    \
-    X(items, FIELD_ITEMS, items)       \
-    X(more, FIELD_BOOL, more)          \
-    X(next, FIELD_BYTES_OR_NIL, next)  \
-    X(node, FIELD_U32, node)           \
-    X(cluster, FIELD_HEX64, cluster)   \
-    X(epoch, FIELD_U64, epoch)         \
-    X(groups, FIELD_GROUPS, groups)    \
-    X(leaders, FIELD_LEADERS, leaders) \
-    X(server, FIELD_BYTES, server)     \
-    X(version, FIELD_BYTES, version)   \
-    X(proto, FIELD_U32, proto)         \
-    X(time, FIELD_U64, time_ms)        \
-    X(w, FIELD_U32, w)                 \
-    X(replicas, FIELD_U32, replicas)   \
+#define FIELD_MAP(X)                    \
+    X(at, FIELD_AT, ats)                \
+    X(rev, FIELD_U64, rev)              \
+    X(value, FIELD_VALUE, value)        \
+    X(found, FIELD_BOOL, found)         \
+    X(deleted, FIELD_BOOL, deleted)     \
+    X(succeeded, FIELD_BOOL, succeeded) \
+    X(results, FIELD_RESULTS, results)  \
+    X(swapped, FIELD_BOOL, swapped)     \
+    X(items, FIELD_ITEMS, items)        \
+    X(more, FIELD_BOOL, more)           \
+    X(next, FIELD_BYTES_OR_NIL, next)   \
+    X(node, FIELD_U32, node)            \
+    X(cluster, FIELD_HEX64, cluster)    \
+    X(epoch, FIELD_U64, epoch)          \
+    X(groups, FIELD_GROUPS, groups)     \
+    X(leaders, FIELD_LEADERS, leaders)  \
+    X(server, FIELD_BYTES, server)      \
+    X(version, FIELD_BYTES, version)    \
+    X(proto, FIELD_U32, proto)          \
+    X(time, FIELD_U64, time_ms)         \
+    X(w, FIELD_U32, w)                  \
+    X(replicas, FIELD_U32, replicas)    \
     X(token, FIELD_BYTES, token)
 
 enum field {
@@ -86,6 +89,8 @@ static uint32_t field_required(enum rpc_method method)
         return FBIT(at) | FBIT(value) | FBIT(rev);
     case RPC_KV_RANGE:
         return FBIT(at) | FBIT(items) | FBIT(more) | FBIT(next);
+    case RPC_KV_TXN:
+        return FBIT(at) | FBIT(succeeded) | FBIT(results) | FBIT(rev);
     case RPC_HELLO:
         return FBIT(server) | FBIT(version) | FBIT(proto) | FBIT(node);
     case RPC_CLUSTER_STATUS:
@@ -179,12 +184,62 @@ static bool decode_group(const msgpack_object *o, struct rpc_group_status *out)
     return true;
 }
 
+static bool decode_list(const msgpack_object *o, enum field_kind kind,
+                        struct rpc_list *out);
+
+static bool decode_op_field(const msgpack_object_kv *pair, struct kv_bytes name,
+                            struct rpc_reply_op *out)
+{
+    if (kv_bytes_equal(kv_bytes_str("found"), name)) {
+        return unpack_bool(&pair->val, &out->found);
+    }
+    if (kv_bytes_equal(kv_bytes_str("deleted"), name)) {
+        return unpack_bool(&pair->val, &out->deleted);
+    }
+    if (kv_bytes_equal(kv_bytes_str("more"), name)) {
+        return unpack_bool(&pair->val, &out->more);
+    }
+    if (kv_bytes_equal(kv_bytes_str("rev"), name)) {
+        return unpack_uint(&pair->val, UINT64_MAX, &out->rev);
+    }
+    if (kv_bytes_equal(kv_bytes_str("next"), name)) {
+        return unpack_is_nil(&pair->val) || unpack_bytes(&pair->val, &out->next);
+    }
+    if (kv_bytes_equal(kv_bytes_str("items"), name)) {
+        return decode_list(&pair->val, FIELD_ITEMS, &out->items);
+    }
+    if (kv_bytes_equal(kv_bytes_str("value"), name)) {
+        out->has_number = unpack_int(&pair->val, &out->number);
+        out->has_value = !out->has_number && !unpack_is_nil(&pair->val);
+        return !out->has_value || unpack_bytes(&pair->val, &out->value);
+    }
+    return true;
+}
+
+static bool decode_op(const msgpack_object *o, struct rpc_reply_op *out)
+{
+    *out = (struct rpc_reply_op){0};
+    if (o->type != MSGPACK_OBJECT_MAP) {
+        return false;
+    }
+    for (uint32_t i = 0; i < o->via.map.size; i++) {
+        struct kv_bytes name;
+
+        if (!unpack_bytes(&o->via.map.ptr[i].key, &name) ||
+            !decode_op_field(&o->via.map.ptr[i], name, out)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool decode_one(const msgpack_object *o, enum field_kind kind)
 {
     union {
         struct rpc_at at;
         struct rpc_item item;
         struct rpc_group_status group;
+        struct rpc_reply_op op;
         uint32_t leader;
     } sink;
 
@@ -195,6 +250,8 @@ static bool decode_one(const msgpack_object *o, enum field_kind kind)
         return decode_item(o, &sink.item);
     case FIELD_GROUPS:
         return decode_group(o, &sink.group);
+    case FIELD_RESULTS:
+        return decode_op(o, &sink.op);
     default:
         return unpack_u32(o, UINT32_MAX, &sink.leader);
     }
@@ -229,9 +286,22 @@ void rpc_reply_at_get(const struct rpc_reply *r, uint32_t i, struct rpc_at *out)
     KV_ASSERT(ok);
 }
 
+void rpc_reply_list_item_get(const struct rpc_list *l, uint32_t i, struct rpc_item *out)
+{
+    bool ok = decode_item(list_object(l, i), out);
+
+    KV_ASSERT(ok);
+}
+
 void rpc_reply_item_get(const struct rpc_reply *r, uint32_t i, struct rpc_item *out)
 {
-    bool ok = decode_item(list_object(&r->items, i), out);
+    rpc_reply_list_item_get(&r->items, i, out);
+}
+
+void rpc_reply_result_get(const struct rpc_reply *r, uint32_t i,
+                          struct rpc_reply_op *out)
+{
+    bool ok = decode_op(list_object(&r->results, i), out);
 
     KV_ASSERT(ok);
 }
@@ -305,6 +375,7 @@ static bool decode_field(const struct field_row *row, const msgpack_object *o,
         return method != RPC_CLUSTER_STATUS || decode_list(o, FIELD_GROUPS, at);
     case FIELD_ITEMS:
     case FIELD_LEADERS:
+    case FIELD_RESULTS:
         return decode_list(o, (enum field_kind)row->kind, at);
     }
     KV_UNREACHABLE();

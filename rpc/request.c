@@ -48,6 +48,7 @@ static uint32_t request_options_of(enum rpc_method method)
     case RPC_KV_DEL:
     case RPC_KV_CAS:
     case RPC_KV_INCR:
+    case RPC_KV_TXN:
         return OPTIONS_WRITE;
     case RPC_CLUSTER_SET_W:
         return OPTIONS_ANY;
@@ -374,6 +375,16 @@ static int request_set_w(const struct request_parse *p, const msgpack_object *pa
     return 0;
 }
 
+static int request_txn(const struct request_parse *p, const msgpack_object *params)
+{
+    int rc = 0;
+
+    for (uint32_t i = 0; i < RPC_TXN_LISTS_COUNT && rc == 0; i++) {
+        rc = rpc_txn_decode(&params[i], (enum rpc_txn_list)i, &p->q->txn[i], p->error);
+    }
+    return rc;
+}
+
 /* The parameters in front of the options. */
 static int request_params(const struct request_parse *p, const msgpack_object *params)
 {
@@ -399,6 +410,8 @@ static int request_params(const struct request_parse *p, const msgpack_object *p
         return rc != 0 ? rc : request_bound(p, params, 2, "end", &q->end);
     case RPC_CLUSTER_SET_W:
         return request_set_w(p, params);
+    case RPC_KV_TXN:
+        return request_txn(p, params);
     default: /* hello, cluster.status, cluster.map: options only. */
         return 0;
     }

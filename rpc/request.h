@@ -12,6 +12,7 @@
 #define KV_RPC_REQUEST_H
 
 #include "rpc/msg.h"
+#include "rpc/txn.h"
 
 /* X(name). Each is a key of the options' map; see struct rpc_options. */
 #define RPC_OPTION_MAP(X) \
@@ -84,6 +85,8 @@ struct rpc_request {
     int64_t delta;         /* incr. */
     uint32_t group;        /* set_w */
     uint32_t w;            /* set_w: 0 is the majority. */
+    struct rpc_txn_items txn[RPC_TXN_LISTS_COUNT]; /* txn, decoded. */
+    struct kv_bytes txn_packed; /* txn, to be encoded: rpc_txn_encode()'s bytes. */
     struct rpc_options options;
 };
 

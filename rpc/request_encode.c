@@ -88,6 +88,7 @@ static uint32_t encode_params_count(enum rpc_method method)
     case RPC_CLUSTER_SET_W:
         return 2;
     case RPC_KV_CAS:
+    case RPC_KV_TXN:
         return 3;
     default:
         return 0;
@@ -121,6 +122,9 @@ static void encode_params(struct buf *b, const struct rpc_request *q)
     case RPC_CLUSTER_SET_W:
         pack_uint(b, q->group);
         pack_uint(b, q->w);
+        break;
+    case RPC_KV_TXN:
+        buf_append_bytes(b, q->txn_packed);
         break;
     default:
         break;

@@ -3,10 +3,11 @@
 
 #include "raft/base/err.h"
 #include "raft/record.h"
+#include "server/apply_parts.h"
+#include "server/number.h"
 
 enum {
     APPLY_SCRATCH_BLOCK_BYTES = 4096,
-    APPLY_NUMBER_BYTES_MAX = 20, /* "-9223372036854775808" */
 };
 
 static const char apply_slots_key[] = "slots"; /* ROW_OWNED: offset u64, bitmap. */
@@ -97,51 +98,6 @@ int apply_map_read(struct state *st, struct arena *arena, struct kv_bytes *out_m
     return rc;
 }
 
-/* ---- numbers ---- */
-
-/* Reads a decimal int64: an optional minus and digits, nothing else. */
-static bool number_parse(struct kv_bytes text, int64_t *out)
-{
-    bool minus = text.len > 0 && text.data[0] == '-';
-    uint64_t limit = (uint64_t)INT64_MAX + (minus ? 1 : 0);
-    uint64_t value = 0;
-
-    if (text.len == (minus ? 1 : 0) || text.len > APPLY_NUMBER_BYTES_MAX) {
-        return false;
-    }
-    for (size_t i = minus ? 1 : 0; i < text.len; i++) {
-        uint64_t digit = (uint64_t)text.data[i] - '0';
-
-        if (digit > 9 || value > (limit - digit) / 10) {
-            return false;
-        }
-        value = value * 10 + digit;
-    }
-    *out = (int64_t)(minus ? 0 - value : value);
-    return true;
-}
-
-/* Writes it; `out` holds APPLY_NUMBER_BYTES_MAX bytes. Returns the bytes used. */
-static size_t number_print(int64_t number, uint8_t *out)
-{
-    uint8_t digits[APPLY_NUMBER_BYTES_MAX];
-    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
-    size_t count = 0;
-    size_t at = 0;
-
-    do {
-        digits[count++] = (uint8_t)('0' + left % 10);
-        left /= 10;
-    } while (left > 0);
-    if (number < 0) {
-        out[at++] = '-';
-    }
-    while (count > 0) {
-        out[at++] = digits[--count];
-    }
-    return at;
-}
-
 /* ---- commands ---- */
 
 static int put_row(struct apply *a, const struct command *c, struct kv_bytes value,
@@ -193,7 +149,7 @@ static int do_cas(struct apply *a, const struct command *c, struct arena *keep,
 
 static int do_incr(struct apply *a, const struct command *c, struct apply_result *out)
 {
-    uint8_t text[APPLY_NUMBER_BYTES_MAX];
+    uint8_t text[NUMBER_BYTES_MAX];
     struct row row;
     int64_t number = 0;
     bool found;
@@ -288,6 +244,8 @@ static int do_command(struct apply *a, const struct command *c, struct arena *ke
     case COMMAND_LOCK_EXPIRE:
     case COMMAND_LOCK_CANCEL:
         return apply_lock(a, c, out);
+    case COMMAND_KV_TXN:
+        return apply_txn(a, c, keep, out);
     case COMMAND_MAP_SET:
         return do_map_set(a, c, out);
     case COMMAND_OWN_SLOTS:

@@ -16,9 +16,16 @@
 
 #include "raft/base/arena.h"
 #include "raft/base/check.h"
+#include "rpc/msg.h"
 #include "server/command.h"
 #include "server/lock.h"
 #include "storage/state.h"
+
+enum {
+    APPLY_TXN_RESULT_BYTES_MAX =
+        2 * 1024 * 1024,                         /* Keys and values that a txn reads. */
+    APPLY_TXN_UNDO_BYTES_MAX = 16 * 1024 * 1024, /* Values that it replaces. */
+};
 
 /* A group's state machine: the state, and what of it is needed so often that it is kept
  * decoded. */
@@ -35,7 +42,8 @@ struct apply {
 struct apply_result {
     /* 0, or why nothing was changed: KV_EBADREQUEST (not a number), KV_EOVERFLOW,
      * KV_ENOTFOUND (the group does not own the slot), KV_EEXIST (another map or slots
-     * were there first), KV_ENOMEM (no room in `keep`); of a lock KV_EBADREQUEST
+     * were there first), KV_ETOOLARGE (a txn reads or replaces too much), KV_ENOMEM (no
+     * room in `keep`); of a lock KV_EBADREQUEST
      * (another number of permits), KV_EBUSY (too many wait). */
     int code;
     uint64_t rev;   /* Of the entry; cas that did not swap: of the current value. */
@@ -44,7 +52,11 @@ struct apply_result {
     bool has_value; /* cas, not swapped: there is a current value. */
     struct kv_bytes value; /* cas: the current value, in the caller's arena. */
     int64_t number;        /* incr */
-    bool is_map;           /* The map changed: `map` is it, a view into the entry. */
+    bool succeeded;        /* txn: all compares were true. */
+    bool results_lost;     /* txn: carried out, but `keep` had no room for them. */
+    const struct rpc_txn_result *results; /* txn, in the caller's arena. */
+    uint32_t results_count;
+    bool is_map; /* The map changed: `map` is it, a view into the entry. */
     struct kv_bytes map;
     bool is_slots;             /* The slots of the group are known from here on. */
     bool is_lock;              /* A lock's command: */

@@ -2,6 +2,7 @@
 #include "server/command.h"
 
 #include "raft/base/err.h"
+#include "server/txn.h"
 
 enum {
     COMMAND_HEAD_BYTES = 4,
@@ -28,6 +29,7 @@ bool command_has_slot(enum command_kind kind)
     case COMMAND_KV_DEL:
     case COMMAND_KV_CAS:
     case COMMAND_KV_INCR:
+    case COMMAND_KV_TXN:
     case COMMAND_LOCK_ACQUIRE:
     case COMMAND_LOCK_RELEASE:
     case COMMAND_LOCK_EXPIRE:
@@ -85,6 +87,8 @@ static size_t body_bytes(const struct command *c)
         return 8 + 2 + c->key.len;
     case COMMAND_LOCK_CANCEL:
         return 1 + 2 + 1 + c->key.len + c->owner.len;
+    case COMMAND_KV_TXN:
+        return c->txn.len;
     case COMMAND_MAP_SET:
         return 8 + 8 + 4 + c->map.len;
     case COMMAND_OWN_SLOTS:
@@ -195,6 +199,9 @@ static uint8_t *write_body(uint8_t *p, const struct command *c)
     case COMMAND_LOCK_EXPIRE:
     case COMMAND_LOCK_CANCEL:
         return write_lock(p, c);
+    case COMMAND_KV_TXN:
+        KV_ASSERT(txn_is_valid(c->txn));
+        return write_bytes(p, c->txn);
     case COMMAND_MAP_SET:
         KV_ASSERT(c->map.len > 0 && c->map.len <= COMMAND_MAP_BYTES_MAX);
         KV_ASSERT(c->epoch > c->epoch_replaced);
@@ -424,6 +431,10 @@ static int read_body(struct reader *r, struct command *c)
         return 0;
     case COMMAND_LOCK_CANCEL:
         read_cancel(r, c);
+        return 0;
+    case COMMAND_KV_TXN:
+        c->txn = read_bytes(r, r->left, KV_REQUEST_BYTES_MAX);
+        r->bad = r->bad || !txn_is_valid(c->txn);
         return 0;
     case COMMAND_MAP_SET:
         read_map(r, c);

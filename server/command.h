@@ -28,6 +28,7 @@
  *                 u64 token, u16 key bytes, key
  *   LOCK_CANCEL   u8 flags (1: give back what is held), u16 key bytes, u8 owner bytes,
  *                 key, owner
+ *   KV_TXN     the body of server/txn.h
  *   MAP_SET    u64 epoch that it replaces, u64 its own epoch, u32 map bytes, map
  *   OWN_SLOTS  u64 revision offset, bitmap of KV_SLOTS bits (slot s: bit s % 8 of byte
  *              s / 8)
@@ -35,7 +36,7 @@
  * A replica that meets a version, kind or prefix that it does not know must not go on:
  * it would apply something else than the others.
  *
- * Needs:    raft/base, rpc/limits.h.
+ * Needs:    raft/base, rpc/limits.h, server/txn.h.
  * Used by:  server/group_write.c, apply.c, meta.c.
  * Threads:  any.
  */
@@ -61,6 +62,7 @@ enum command_kind {
     COMMAND_KV_DEL = 2,
     COMMAND_KV_CAS = 3,
     COMMAND_KV_INCR = 4,
+    COMMAND_KV_TXN = 5,
     COMMAND_LOCK_ACQUIRE = 8,
     COMMAND_LOCK_RELEASE = 9, /* By the holder. */
     COMMAND_LOCK_EXPIRE = 10, /* By the leader: the lease has run out. */
@@ -106,6 +108,7 @@ struct command {
     uint32_t ttl_ms;             /* LOCK_ACQUIRE: at least KV_LOCK_TTL_MS_MIN. */
     uint64_t token;              /* LOCK_RELEASE, LOCK_EXPIRE; > 0. */
     struct kv_bytes owner;       /* LOCK_*: 1..KV_LOCK_OWNER_BYTES_MAX bytes. */
+    struct kv_bytes txn;         /* TXN: a valid body (server/txn.h). */
     uint64_t epoch_replaced;     /* MAP_SET; 0: there was none. */
     uint64_t epoch;              /* MAP_SET; > epoch_replaced. */
     struct kv_bytes map;         /* MAP_SET: map_encode() of rpc/map.h. */

@@ -85,11 +85,27 @@ static void reply_done(struct group *g, struct done *d)
         .value = r->value,
         .has_value = r->has_value,
         .rev = r->rev,
+        .succeeded = r->succeeded,
+        .results = r->results,
+        .results_count = r->results_count,
     };
 
     switch (r->code) {
     case 0:
+        if (r->results_lost) {
+            reply_error(d->req, KV_EUNKNOWN,
+                        "the transaction was carried out, but there is no memory for "
+                        "its results; read the keys");
+            return;
+        }
         reply_result(d->req, &reply);
+        return;
+    case KV_ETOOLARGE:
+        reply_error(d->req, r->code,
+                    "the transaction reads more than %d bytes or %d items, or replaces "
+                    "more than %d bytes; nothing was changed",
+                    APPLY_TXN_RESULT_BYTES_MAX, KV_RANGE_ITEMS_MAX,
+                    APPLY_TXN_UNDO_BYTES_MAX);
         return;
     case KV_EBADREQUEST:
         reply_error(

@@ -233,6 +233,10 @@ static struct command command_of(const struct request *req)
         c.kind = COMMAND_KV_INCR;
         c.delta = q->delta;
         return c;
+    case RPC_KV_TXN:
+        c.kind = COMMAND_KV_TXN;
+        c.txn = req->txn;
+        return c;
     default:
         KV_UNREACHABLE(); /* The router sends only these as writes. */
     }

@@ -8,6 +8,7 @@
 #include "server/range.h"
 #include "server/reply.h"
 #include "server/router.h"
+#include "server/txn.h"
 
 enum {
     /* Levels of reads that this version serves. */
@@ -171,6 +172,19 @@ static void request_deadline(struct node *n, struct request *req)
     }
 }
 
+/* A txn's lists live in the decoder: its command is made here. */
+static void request_txn(struct node *n, struct request *req)
+{
+    struct rpc_error error = {0};
+    int rc = txn_encode(&req->rpc, &req->arena, &req->txn, &req->slot, &error);
+
+    if (rc != 0) {
+        reply_error(req, rc == KV_ENOMEM ? KV_EBUSY : rc, "%s", error.text);
+        return;
+    }
+    router_submit(n, req);
+}
+
 static void request_route(struct node *n, struct request *req)
 {
     switch (req->rpc.method) {
@@ -197,6 +211,9 @@ static void request_route(struct node *n, struct request *req)
     case RPC_KV_INCR:
         req->slot = slot_of(req->rpc.key);
         router_submit(n, req);
+        return;
+    case RPC_KV_TXN:
+        request_txn(n, req);
         return;
     default:
         reply_error(req, KV_EBADREQUEST, "%s is not served by this version",

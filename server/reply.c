@@ -67,6 +67,10 @@ static void encode_result(struct buf *b, struct request *req,
     case RPC_KV_INCR:
         rpc_reply_incr(b, msgid, &r->at, r->number, r->rev);
         return;
+    case RPC_KV_TXN:
+        rpc_reply_txn(b, msgid, &r->at, r->succeeded, r->rev, r->results,
+                      r->results_count);
+        return;
     case RPC_KV_RANGE:
         encode_range(b, req, &req->arena, r);
         return;

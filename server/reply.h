@@ -30,6 +30,9 @@ struct reply_result {
     uint32_t rows_count;
     bool more;
     struct kv_bytes next;
+    bool succeeded; /* txn */
+    const struct rpc_txn_result *results;
+    uint32_t results_count;
 };
 void reply_result(struct request *req, const struct reply_result *result);
 

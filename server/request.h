@@ -68,6 +68,7 @@ struct request {
     /* What is asked. */
     struct kv_bytes message; /* The whole message, in `arena`. */
     struct rpc_request rpc;  /* Views into message. */
+    struct kv_bytes txn; /* kv.txn: body of its command (server/txn.h), in `arena`. */
     uint16_t slot;
     group_id group;
     bool is_write;
