@@ -292,6 +292,8 @@ static int kvd_main(struct kvd *k)
 {
     struct uv_env_options o = {
         .slow_ms = k->config.slow_ms,
+        .unacked_ms = KV_MAX((uint32_t)UV_ENV_UNACKED_MS_MIN,
+                             4 * k->config.node.election_timeout_ms),
         .clients_out_max = k->config.node.memory_bytes_max / CLIENTS_OUT_SHARE,
         .log = &k->log,
     };

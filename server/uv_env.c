@@ -380,6 +380,7 @@ int uv_env_init(struct uv_env *e, const struct uv_env_options *o)
             uv_net_init(&e->net, e, o->max_connections, o->slow_ms, o->clients_out_max);
     }
     if (rc == 0) {
+        e->net.unacked_ms = o->unacked_ms;
         rc = uv_http_init(&e->http, e);
     }
     if (rc == 0) {

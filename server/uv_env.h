@@ -26,8 +26,9 @@
 enum {
     UV_ENV_READ_BYTES = 64 * 1024, /* Of the one buffer that sockets are read into. */
     UV_ENV_SWEEP_MS = 200,
-    UV_ENV_SLOW_TURN_MS = 50, /* A turn that takes so long is worth a line. */
-    UV_ENV_STOP_MS = 5000,    /* Patience with node_stop(). */
+    UV_ENV_SLOW_TURN_MS = 50,    /* A turn that takes so long is worth a line. */
+    UV_ENV_UNACKED_MS_MIN = 600, /* For unacked_ms: or four election timeouts. */
+    UV_ENV_STOP_MS = 5000,       /* Patience with node_stop(). */
     UV_ENV_MAGIC = 0x55564e56,
     UV_ENV_EXIT_DATA = 7,    /* Exit status after halt: data or I/O error. */
     UV_ENV_EXIT_BROKEN = 70, /* And: a broken invariant. */
@@ -36,6 +37,7 @@ enum {
 struct uv_env_options {
     uint32_t max_connections;
     uint32_t slow_ms;
+    uint32_t unacked_ms;    /* struct uv_net. */
     size_t clients_out_max; /* Bytes queued for all clients together. */
     struct log_sink *log;   /* [borrowed until uv_env_close] */
 };

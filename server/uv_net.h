@@ -58,6 +58,8 @@ struct uv_net {
     struct uv_env *e;
     uint32_t max_connections;
     uint32_t slow_ms;
+    uint32_t unacked_ms;    /* A link that nobody acknowledges bytes of for so long is
+                             * given up; 0: when the kernel thinks so. */
     size_t clients_out_max; /* Over all clients. */
 
     struct uv_listener clients;

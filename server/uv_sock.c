@@ -267,11 +267,10 @@ static void read_begin(struct uv_sock *s)
  * wait. A process that only stands still is no such case: its host acknowledges. */
 static void unacked_limit(struct uv_sock *s)
 {
-    unsigned ms = KV_MAX((unsigned)UV_SOCK_UNACKED_MS_MIN,
-                         4 * s->net->e->node->config.election_timeout_ms);
+    unsigned ms = s->net->unacked_ms;
     uv_os_fd_t fd;
 
-    if (uv_fileno((uv_handle_t *)&s->tcp, &fd) == 0) {
+    if (ms != 0 && uv_fileno((uv_handle_t *)&s->tcp, &fd) == 0) {
         /* Where the system cannot do that, PEERS_SILENT_MS_MAX ends the link. */
         (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
     }
@@ -284,7 +283,7 @@ void uv_sock_open(struct uv_sock *s)
 
     uv_tcp_nodelay(&s->tcp, 1);
     uv_tcp_keepalive(&s->tcp, 1, 30);
-    if (s->kind != UV_SOCK_CLIENT && e->node != NULL) {
+    if (s->kind != UV_SOCK_CLIENT) {
         unacked_limit(s);
     }
     s->tell = true;

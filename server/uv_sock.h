@@ -24,7 +24,6 @@ struct uv_net;
 enum {
     UV_SOCK_CLIENT_OUT_MAX = 33 * 1024 * 1024, /* Queued for one client. */
     UV_SOCK_LINK_OUT_MAX = 64 * 1024 * 1024,   /* Queued for one peer. */
-    UV_SOCK_UNACKED_MS_MIN = 600, /* Or four election timeouts: a link is given up. */
     UV_SOCK_LINGER_MS =
         1000,               /* After the last byte out, for the other side to close. */
     UV_SOCK_SLOT_BITS = 20, /* An id is a counter above and the slot below. */
