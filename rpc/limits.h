@@ -42,6 +42,12 @@ enum {
     KV_OPTION_MS_MAX =
         7 * 24 * 3600 * 1000, /* Any option that ends in _ms, but stamp. */
 
+    /* Exactly once. The retention is part of the state machine: every node of a cluster
+     * must have the same. */
+    KV_RETENTION_MS = 5 * 60 * 1000,        /* A retry is safe so long. */
+    KV_IDEM_TTL_MS_MAX = 24 * 3600 * 1000,  /* Option idem_ttl_ms. */
+    KV_STAMP_AHEAD_MS_MAX = 60 * 60 * 1000, /* Option stamp, before the group's time. */
+
     /* What a response may hold; a client refuses more. */
     KV_RESPONSE_BYTES_MAX = 4 * 1024 * 1024,
     KV_RESPONSE_NODES_MAX = 64 * 1024,

@@ -41,6 +41,9 @@ bool rpc_method_is_write(enum rpc_method method)
     case RPC_KV_WATCH:
     case RPC_KV_UNWATCH:
     case RPC_LOCK_INFO:
+    case RPC_SESSION_OPEN: /* A number is drawn; nothing is kept. */
+    case RPC_SESSION_KEEPALIVE:
+    case RPC_SESSION_CLOSE:
         return false;
     case RPC_UNKNOWN:
     case RPC_CLUSTER_SET_W:
@@ -49,9 +52,6 @@ bool rpc_method_is_write(enum rpc_method method)
     case RPC_KV_CAS:
     case RPC_KV_INCR:
     case RPC_KV_TXN:
-    case RPC_SESSION_OPEN:
-    case RPC_SESSION_KEEPALIVE:
-    case RPC_SESSION_CLOSE:
     case RPC_LOCK_ACQUIRE:
     case RPC_LOCK_KEEPALIVE:
     case RPC_LOCK_RELEASE:

@@ -27,7 +27,7 @@ static void reply_pack_at(struct buf *b, const struct rpc_at *at)
 
 static uint32_t reply_extras(const struct rpc_at *at)
 {
-    return (at->token.len > 0 ? 1u : 0u) + (at->replicas > 0 ? 1u : 0u);
+    return (at->token.len > 0 ? 1u : 0u) + (at->replicas > 0 ? 1u : 0u) + at->repeated;
 }
 
 /* The pairs that stand beside `at` where they are set. */
@@ -40,6 +40,10 @@ static void reply_pack_extras(struct buf *b, const struct rpc_at *at)
     if (at->replicas > 0) {
         pack_str(b, "replicas");
         pack_uint(b, at->replicas);
+    }
+    if (at->repeated) {
+        pack_str(b, "repeated");
+        pack_bool(b, true);
     }
 }
 
@@ -217,6 +221,29 @@ void rpc_reply_hello(struct buf *b, uint32_t msgid, const struct rpc_at *at,
     pack_array(b, 0);
     pack_str(b, "time");
     pack_uint(b, hello->time_ms);
+}
+
+void rpc_reply_session(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                       const struct rpc_session *session)
+{
+    bool is_new = session->session != 0;
+
+    reply_begin_at(b, msgid, is_new ? 4 : 3, at);
+    if (is_new) {
+        pack_str(b, "session");
+        pack_uint(b, session->session);
+    }
+    pack_str(b, "ttl_ms");
+    pack_uint(b, session->ttl_ms);
+    pack_str(b, "time");
+    pack_uint(b, session->time_ms);
+}
+
+void rpc_reply_session_closed(struct buf *b, uint32_t msgid, const struct rpc_at *at)
+{
+    reply_begin_at(b, msgid, 2, at);
+    pack_str(b, "closed");
+    pack_bool(b, true);
 }
 
 static void reply_pack_group(struct buf *b, const struct rpc_group_status *g)

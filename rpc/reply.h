@@ -28,6 +28,7 @@ struct rpc_at {
     /* Beside `at` in the result, where they are set: */
     struct kv_bytes token; /* Empty: none. */
     uint32_t replicas;     /* 0: none; a write with option w: replicas that hold it. */
+    bool repeated; /* A write that was applied before: this is what came of it then. */
 };
 
 enum {
@@ -104,6 +105,16 @@ struct rpc_hello {
 void rpc_reply_hello(struct buf *b, uint32_t msgid, const struct rpc_at *at,
                      const struct rpc_hello *hello);
 
+struct rpc_session {
+    uint64_t session;
+    uint32_t ttl_ms;  /* How long results are kept. */
+    uint64_t time_ms; /* Of the cluster, as far as the node knows. */
+};
+/* One for session.open, with all fields; .keepalive has no session, .close is true. */
+void rpc_reply_session(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                       const struct rpc_session *session);
+void rpc_reply_session_closed(struct buf *b, uint32_t msgid, const struct rpc_at *at);
+
 /* One group in cluster.status, as the answering node knows it. */
 struct rpc_group_status {
     uint32_t id;
@@ -163,10 +174,14 @@ struct rpc_reply {
     uint32_t proto;          /* hello */
     uint64_t cluster;        /* hello, status, map */
     uint64_t epoch;          /* status, map */
-    uint64_t time_ms;        /* hello */
     uint32_t w;              /* set_w */
     uint32_t replicas;       /* writes with option w; else 0 */
     struct kv_bytes token;   /* Where one was asked for. */
+    uint64_t time_ms;        /* hello, session.open, .keepalive */
+    uint64_t session;        /* session.open */
+    uint32_t ttl_ms;         /* session.open, .keepalive */
+    bool closed;             /* session.close */
+    bool repeated;           /* put del cas incr: see rpc_at. */
     struct kv_bytes server;  /* hello */
     struct kv_bytes version; /* hello */
     struct rpc_list groups;  /* status (rpc_reply_group_get()) */

@@ -50,7 +50,11 @@ enum field_kind {
     X(time, FIELD_U64, time_ms)         \
     X(w, FIELD_U32, w)                  \
     X(replicas, FIELD_U32, replicas)    \
-    X(token, FIELD_BYTES, token)
+    X(token, FIELD_BYTES, token)        \
+    X(session, FIELD_U64, session)      \
+    X(ttl_ms, FIELD_U32, ttl_ms)        \
+    X(closed, FIELD_BOOL, closed)       \
+    X(repeated, FIELD_BOOL, repeated)
 
 enum field {
 #define FIELD_ENUM(name, kind, member) F_##name,
@@ -93,6 +97,12 @@ static uint32_t field_required(enum rpc_method method)
         return FBIT(at) | FBIT(succeeded) | FBIT(results) | FBIT(rev);
     case RPC_HELLO:
         return FBIT(server) | FBIT(version) | FBIT(proto) | FBIT(node);
+    case RPC_SESSION_OPEN:
+        return FBIT(at) | FBIT(session) | FBIT(ttl_ms) | FBIT(time);
+    case RPC_SESSION_KEEPALIVE:
+        return FBIT(at) | FBIT(ttl_ms) | FBIT(time);
+    case RPC_SESSION_CLOSE:
+        return FBIT(at) | FBIT(closed);
     case RPC_CLUSTER_STATUS:
         return FBIT(at) | FBIT(node) | FBIT(cluster) | FBIT(epoch) | FBIT(groups);
     case RPC_CLUSTER_SET_W:

@@ -29,9 +29,9 @@ static const char *const option_names[RPC_OPTIONS_COUNT] = {
 enum {
     OPTIONS_ANY = BIT(deadline_ms) | BIT(forward),
     OPTIONS_READ = OPTIONS_ANY | BIT(level) | BIT(r) | BIT(token) | BIT(max_age_ms) |
-                   BIT(session) | BIT(fence) | BIT(wait_ms),
+                   BIT(fence) | BIT(wait_ms),
     OPTIONS_WRITE = OPTIONS_ANY | BIT(w) | BIT(token) | BIT(session) | BIT(seq) |
-                    BIT(idem) | BIT(stamp) | BIT(fence),
+                    BIT(ack) | BIT(idem) | BIT(idem_ttl_ms) | BIT(stamp) | BIT(fence),
 };
 
 /* Options that a method can have; others are refused, so that a typing error or a
@@ -79,6 +79,8 @@ static int option_u32(const struct request_parse *p, uint32_t option,
         most = KV_QUORUM_MAX;
     } else if (option == RPC_OPT_limit) {
         most = KV_RANGE_ITEMS_MAX;
+    } else if (option == RPC_OPT_idem_ttl_ms) {
+        most = KV_IDEM_TTL_MS_MAX;
     }
     if (!unpack_u32(o, most, &value) || value < least) {
         return rpc_error_set(p->error, KV_EBADREQUEST,
@@ -103,11 +105,12 @@ static int option_u64(const struct request_parse *p, uint32_t option,
 static int option_opaque(const struct request_parse *p, uint32_t option,
                          const msgpack_object *o, struct kv_bytes *out)
 {
-    if (!unpack_bytes(o, out) || out->len == 0 || out->len > KV_OPAQUE_BYTES_MAX) {
+    size_t most = option == RPC_OPT_idem ? KV_IDEM_BYTES_MAX : KV_OPAQUE_BYTES_MAX;
+
+    if (!unpack_bytes(o, out) || out->len == 0 || out->len > most) {
         return rpc_error_set(p->error, KV_EBADREQUEST,
-                             "%s: option %s must be bin or str of 1 to %d bytes",
-                             request_name(p), option_names[option],
-                             KV_OPAQUE_BYTES_MAX);
+                             "%s: option %s must be bin or str of 1 to %zu bytes",
+                             request_name(p), option_names[option], most);
     }
     return 0;
 }
@@ -176,6 +179,10 @@ static int option_value(const struct request_parse *p, uint32_t option,
         return option_u64(p, option, o, &options->session);
     case RPC_OPT_seq:
         return option_u64(p, option, o, &options->seq);
+    case RPC_OPT_ack:
+        return option_u64(p, option, o, &options->ack);
+    case RPC_OPT_idem_ttl_ms:
+        return option_u32(p, option, o, 1, &options->idem_ttl_ms);
     case RPC_OPT_stamp:
         return option_u64(p, option, o, &options->stamp);
     case RPC_OPT_idem:
@@ -237,6 +244,37 @@ static int request_option(const struct request_parse *p, const msgpack_object_kv
     return rc;
 }
 
+/* Options of exactly once: which need which. */
+static int request_once(const struct request_parse *p)
+{
+    const struct rpc_options *o = &p->q->options;
+    const char *why = NULL;
+
+    if ((o->has & (BIT(session) | BIT(idem))) == (BIT(session) | BIT(idem))) {
+        why = "takes session or idem, not both";
+    } else if ((o->has & BIT(session)) != 0 && o->session == 0) {
+        why = "option session must not be 0";
+    } else if ((o->has & BIT(session)) != 0 && (o->has & BIT(seq)) == 0) {
+        why = "option session needs seq";
+    } else if ((o->has & (BIT(seq) | BIT(ack))) != 0 && (o->has & BIT(session)) == 0) {
+        why = "options seq and ack need session";
+    } else if ((o->has & BIT(ack)) != 0 && o->ack > o->seq) {
+        why = "option ack must not be above seq";
+    } else if ((o->has & (BIT(session) | BIT(idem))) != 0 &&
+               (o->has & BIT(stamp)) == 0) {
+        why = "options session and idem need stamp: the cluster's time of the first "
+              "sending, in ms";
+    } else if ((o->has & BIT(idem_ttl_ms)) != 0 && (o->has & BIT(idem)) == 0) {
+        why = "option idem_ttl_ms needs idem";
+    } else if ((o->has & BIT(stamp)) != 0 &&
+               (o->has & (BIT(session) | BIT(idem))) == 0) {
+        why = "option stamp needs session or idem";
+    }
+    return why == NULL ? 0
+                       : rpc_error_set(p->error, KV_EBADREQUEST, "%s: %s",
+                                       request_name(p), why);
+}
+
 static int request_options(const struct request_parse *p, const msgpack_object *o)
 {
     uint32_t seen = 0;
@@ -256,7 +294,7 @@ static int request_options(const struct request_parse *p, const msgpack_object *
             return rc;
         }
     }
-    return 0;
+    return request_once(p);
 }
 
 int rpc_options_refuse(const struct rpc_options *options, uint32_t levels,
@@ -385,6 +423,16 @@ static int request_txn(const struct request_parse *p, const msgpack_object *para
     return rc;
 }
 
+static int request_session(const struct request_parse *p, const msgpack_object *o)
+{
+    if (!unpack_uint(o, UINT64_MAX, &p->q->session) || p->q->session == 0) {
+        return rpc_error_set(p->error, KV_EBADREQUEST,
+                             "%s: parameter 1 (session) must be an int above 0",
+                             request_name(p));
+    }
+    return 0;
+}
+
 /* The parameters in front of the options. */
 static int request_params(const struct request_parse *p, const msgpack_object *params)
 {
@@ -412,7 +460,10 @@ static int request_params(const struct request_parse *p, const msgpack_object *p
         return request_set_w(p, params);
     case RPC_KV_TXN:
         return request_txn(p, params);
-    default: /* hello, cluster.status, cluster.map: options only. */
+    case RPC_SESSION_KEEPALIVE:
+    case RPC_SESSION_CLOSE:
+        return request_session(p, &params[0]);
+    default: /* hello, session.open, cluster.status, cluster.map: options only. */
         return 0;
     }
 }

@@ -23,7 +23,9 @@
     X(max_age_ms)         \
     X(session)            \
     X(seq)                \
+    X(ack)                \
     X(idem)               \
+    X(idem_ttl_ms)        \
     X(stamp)              \
     X(fence)              \
     X(ttl_ms)             \
@@ -43,10 +45,8 @@ enum rpc_option {
 
 /* Options that are parsed, but that this version does not carry out: a request that
  * has one is refused (rpc_options_refuse()), never half obeyed. */
-#define RPC_OPTIONS_RESERVED                                                          \
-    (RPC_OPT_BIT(RPC_OPT_r) | RPC_OPT_BIT(RPC_OPT_w) | RPC_OPT_BIT(RPC_OPT_session) | \
-     RPC_OPT_BIT(RPC_OPT_seq) | RPC_OPT_BIT(RPC_OPT_idem) |                           \
-     RPC_OPT_BIT(RPC_OPT_stamp) | RPC_OPT_BIT(RPC_OPT_fence) |                        \
+#define RPC_OPTIONS_RESERVED                                                        \
+    (RPC_OPT_BIT(RPC_OPT_r) | RPC_OPT_BIT(RPC_OPT_w) | RPC_OPT_BIT(RPC_OPT_fence) | \
      RPC_OPT_BIT(RPC_OPT_ttl_ms) | RPC_OPT_BIT(RPC_OPT_wait_ms))
 
 /* An option that was not given has its bit in `has` clear and the value below. */
@@ -63,6 +63,8 @@ struct rpc_options {
     uint32_t ttl_ms;            /* 0 */
     uint64_t session;           /* 0 */
     uint64_t seq;               /* 0 */
+    uint64_t ack;               /* 0: requests below it have ended; <= seq. */
+    uint32_t idem_ttl_ms;       /* 0: how long the result of `idem` is kept. */
     uint64_t stamp;             /* 0: cluster time of the first sending, ms. */
     uint64_t fence_token;       /* 0 */
     struct kv_bytes fence_lock; /* Empty: name of the lock of `fence`. */
@@ -87,6 +89,7 @@ struct rpc_request {
     uint32_t w;            /* set_w: 0 is the majority. */
     struct rpc_txn_items txn[RPC_TXN_LISTS_COUNT]; /* txn, decoded. */
     struct kv_bytes txn_packed; /* txn, to be encoded: rpc_txn_encode()'s bytes. */
+    uint64_t session;           /* session.keepalive, session.close; >= 1. */
     struct rpc_options options;
 };
 

@@ -27,6 +27,12 @@ static void encode_option(struct buf *b, const struct rpc_options *o,
     case RPC_OPT_seq:
         pack_uint(b, o->seq);
         break;
+    case RPC_OPT_ack:
+        pack_uint(b, o->ack);
+        break;
+    case RPC_OPT_idem_ttl_ms:
+        pack_uint(b, o->idem_ttl_ms);
+        break;
     case RPC_OPT_idem:
         pack_bin(b, o->idem);
         break;
@@ -81,6 +87,8 @@ static uint32_t encode_params_count(enum rpc_method method)
     switch (method) {
     case RPC_KV_GET:
     case RPC_KV_DEL:
+    case RPC_SESSION_KEEPALIVE:
+    case RPC_SESSION_CLOSE:
         return 1;
     case RPC_KV_PUT:
     case RPC_KV_INCR:
@@ -114,6 +122,10 @@ static void encode_params(struct buf *b, const struct rpc_request *q)
         pack_bin(b, q->key);
         pack_bin_or_nil(b, q->has_expected, q->expected);
         pack_bin_or_nil(b, q->has_replacement, q->replacement);
+        break;
+    case RPC_SESSION_KEEPALIVE:
+    case RPC_SESSION_CLOSE:
+        pack_uint(b, q->session);
         break;
     case RPC_KV_RANGE:
         pack_bin(b, q->begin);

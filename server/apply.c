@@ -4,6 +4,7 @@
 #include "raft/base/err.h"
 #include "raft/record.h"
 #include "server/apply_parts.h"
+#include "server/apply_record.h"
 #include "server/number.h"
 
 enum {
@@ -59,6 +60,7 @@ int apply_reload(struct apply *a)
     a->has_slots = false;
     a->rev_offset = 0;
     a->map_epoch = 0;
+    a->has_records = true;
     memset(a->slots, 0, sizeof a->slots);
     arena_reset(&a->scratch);
     rc = load_slots(a);
@@ -71,7 +73,8 @@ int apply_reload(struct apply *a)
 
 int apply_open(struct apply *a, struct state *st)
 {
-    *a = (struct apply){.st = st};
+    *a = (struct apply){
+        .st = st, .retention_ms = KV_RETENTION_MS, .results_max = RECORD_RESULTS_MAX};
     arena_init(&a->scratch, APPLY_SCRATCH_BLOCK_BYTES, 0);
     return apply_reload(a);
 }
@@ -223,13 +226,10 @@ static int do_own_slots(struct apply *a, const struct command *c,
     return rc;
 }
 
-static int do_command(struct apply *a, const struct command *c, struct arena *keep,
-                      struct apply_result *out)
+/* A write that is carried out, or refused for what it says. */
+static int do_write(struct apply *a, const struct command *c, struct arena *keep,
+                    struct apply_result *out)
 {
-    if (command_has_slot(c->kind) && !apply_owns(a, c->slot)) {
-        out->code = KV_ENOTFOUND;
-        return 0;
-    }
     switch (c->kind) {
     case COMMAND_KV_PUT:
         return put_row(a, c, c->value, out->rev);
@@ -246,12 +246,46 @@ static int do_command(struct apply *a, const struct command *c, struct arena *ke
         return apply_lock(a, c, out);
     case COMMAND_KV_TXN:
         return apply_txn(a, c, keep, out);
+    default:
+        return KV_EFORMAT;
+    }
+}
+
+/* What has a slot: owned, not done before, then done and kept. */
+static int do_in_slot(struct apply *a, const struct command *c, uint64_t time_ms,
+                      struct arena *keep, struct apply_result *out)
+{
+    struct apply_record record;
+    int rc;
+
+    if (!apply_owns(a, c->slot)) {
+        out->code = KV_ENOTFOUND;
+        return 0;
+    }
+    rc = apply_record_begin(a, c, time_ms, keep, &record, out);
+    if (rc != 0 || record.is_answered) {
+        return rc;
+    }
+    rc = do_write(a, c, keep, out);
+    return rc != 0 ? rc : apply_record_end(a, c, &record, out);
+}
+
+static int do_command(struct apply *a, const struct command *c, uint64_t time_ms,
+                      struct arena *keep, struct apply_result *out)
+{
+    if (command_has_slot(c->kind)) {
+        return do_in_slot(a, c, time_ms, keep, out);
+    }
+    switch (c->kind) {
+    case COMMAND_RECORD_SWEEP:
+        return apply_record_sweep(a, c, time_ms);
     case COMMAND_MAP_SET:
         return do_map_set(a, c, out);
     case COMMAND_OWN_SLOTS:
         return do_own_slots(a, c, out);
+    default:
+        return KV_EFORMAT;
     }
-    return KV_EFORMAT;
 }
 
 /* ---- entries ---- */
@@ -260,7 +294,8 @@ int apply_entry(struct apply *a, const struct raft_entry *entry, struct arena *k
                 struct apply_result *out)
 {
     struct raft_base base = {entry->pos, entry->hash, entry->time_ms};
-    struct apply_result result = {.rev = apply_rev(a, entry->pos.index)};
+    struct apply_result result = {.rev = apply_rev(a, entry->pos.index),
+                                  .entry_rev = apply_rev(a, entry->pos.index)};
     struct raft_config config;
     const struct raft_config *new_config = NULL;
     struct command command;
@@ -278,7 +313,7 @@ int apply_entry(struct apply *a, const struct raft_entry *entry, struct arena *k
     case RAFT_ENTRY_COMMAND:
         rc = command_decode(entry->payload, &command);
         if (rc == 0) {
-            rc = do_command(a, &command, keep, &result);
+            rc = do_command(a, &command, entry->time_ms, keep, &result);
         }
         break;
     default:

@@ -15,6 +15,7 @@
 #define KV_SERVER_APPLY_H
 
 #include "raft/base/arena.h"
+#include "raft/base/bug.h"
 #include "raft/base/check.h"
 #include "rpc/msg.h"
 #include "server/command.h"
@@ -35,6 +36,15 @@ struct apply {
     uint64_t rev_offset; /* From it; 0 without. */
     uint64_t map_epoch;  /* Of the map in the state; 0: none. */
     uint8_t slots[COMMAND_SLOTS_BYTES];
+    /* Exactly once (apply_record.h). The first two are the same on all replicas:
+     * apply_open() sets the defaults, its caller may change them before any entry. */
+    uint32_t retention_ms;
+    uint32_t results_max; /* <= RECORD_RESULTS_MAX */
+    bool has_records; /* There may be ROW_RECORD rows; who has looked and found none may
+                       * clear it. */
+#ifdef KV_MUTANTS
+    uint32_t bug; /* As node_config.bug. */
+#endif
     struct arena scratch; /* For the length of one call. */
 };
 
@@ -42,9 +52,10 @@ struct apply {
 struct apply_result {
     /* 0, or why nothing was changed: KV_EBADREQUEST (not a number), KV_EOVERFLOW,
      * KV_ENOTFOUND (the group does not own the slot), KV_EEXIST (another map or slots
-     * were there first), KV_ETOOLARGE (a txn reads or replaces too much), KV_ENOMEM (no
-     * room in `keep`); of a lock KV_EBADREQUEST
-     * (another number of permits), KV_EBUSY (too many wait). */
+     * were there first; a write: its number or key was used for another request),
+     * KV_ESESSION, KV_EBUSY and KV_EAGAIN (apply_record_begin()), KV_ETOOLARGE (a txn
+     * reads or replaces too much), KV_ENOMEM (no room in `keep`); of a lock
+     * KV_EBADREQUEST (another number of permits), KV_EBUSY (too many wait). */
     int code;
     uint64_t rev;   /* Of the entry; cas that did not swap: of the current value. */
     bool deleted;   /* del */
@@ -58,8 +69,11 @@ struct apply_result {
     uint32_t results_count;
     bool is_map; /* The map changed: `map` is it, a view into the entry. */
     struct kv_bytes map;
-    bool is_slots;             /* The slots of the group are known from here on. */
-    bool is_lock;              /* A lock's command: */
+    bool is_repeated;   /* It was applied before; this is what came of it then. */
+    uint64_t entry_rev; /* Of this entry, whatever `rev` says. */
+    uint64_t time_ms;   /* Writes with a session or an idempotency key: the entry's. */
+    bool is_slots;      /* The slots of the group are known from here on. */
+    bool is_lock;       /* A lock's command: */
     struct kv_bytes lock_name; /* a view into the entry, */
     struct lock_change lock;   /* views that live until the next call. */
 };

@@ -35,6 +35,7 @@ bool command_has_slot(enum command_kind kind)
     case COMMAND_LOCK_EXPIRE:
     case COMMAND_LOCK_CANCEL:
         return true;
+    case COMMAND_RECORD_SWEEP:
     case COMMAND_MAP_SET:
     case COMMAND_OWN_SLOTS:
         break;
@@ -89,6 +90,8 @@ static size_t body_bytes(const struct command *c)
         return 1 + 2 + 1 + c->key.len + c->owner.len;
     case COMMAND_KV_TXN:
         return c->txn.len;
+    case COMMAND_RECORD_SWEEP:
+        return 2 + 2 + c->key.len;
     case COMMAND_MAP_SET:
         return 8 + 8 + 4 + c->map.len;
     case COMMAND_OWN_SLOTS:
@@ -202,6 +205,11 @@ static uint8_t *write_body(uint8_t *p, const struct command *c)
     case COMMAND_KV_TXN:
         KV_ASSERT(txn_is_valid(c->txn));
         return write_bytes(p, c->txn);
+    case COMMAND_RECORD_SWEEP:
+        KV_ASSERT(c->rows_max > 0);
+        p = write_u16(p, c->rows_max);
+        p = write_u16(p, c->key.len);
+        return write_bytes(p, c->key);
     case COMMAND_MAP_SET:
         KV_ASSERT(c->map.len > 0 && c->map.len <= COMMAND_MAP_BYTES_MAX);
         KV_ASSERT(c->epoch > c->epoch_replaced);
@@ -436,6 +444,11 @@ static int read_body(struct reader *r, struct command *c)
         c->txn = read_bytes(r, r->left, KV_REQUEST_BYTES_MAX);
         r->bad = r->bad || !txn_is_valid(c->txn);
         return 0;
+    case COMMAND_RECORD_SWEEP:
+        c->rows_max = read_u16(r);
+        c->key = read_key(r, read_u16(r));
+        r->bad = r->bad || c->rows_max == 0;
+        return 0;
     case COMMAND_MAP_SET:
         read_map(r, c);
         return 0;
@@ -557,6 +570,7 @@ bool command_is_urgent(struct kv_bytes payload)
     case COMMAND_LOCK_RELEASE:
     case COMMAND_LOCK_EXPIRE:
     case COMMAND_LOCK_CANCEL:
+    case COMMAND_RECORD_SWEEP:
     case COMMAND_MAP_SET:
     case COMMAND_OWN_SLOTS:
         return true;

@@ -29,6 +29,7 @@
  *   LOCK_CANCEL   u8 flags (1: give back what is held), u16 key bytes, u8 owner bytes,
  *                 key, owner
  *   KV_TXN     the body of server/txn.h
+ *   RECORD_SWEEP  u16 rows to look at, at most; u16 key bytes, key of the first
  *   MAP_SET    u64 epoch that it replaces, u64 its own epoch, u32 map bytes, map
  *   OWN_SLOTS  u64 revision offset, bitmap of KV_SLOTS bits (slot s: bit s % 8 of byte
  *              s / 8)
@@ -64,11 +65,12 @@ enum command_kind {
     COMMAND_KV_INCR = 4,
     COMMAND_KV_TXN = 5,
     COMMAND_LOCK_ACQUIRE = 8,
-    COMMAND_LOCK_RELEASE = 9, /* By the holder. */
-    COMMAND_LOCK_EXPIRE = 10, /* By the leader: the lease has run out. */
-    COMMAND_LOCK_CANCEL = 11, /* A waiter gives up, or is gone. */
-    COMMAND_MAP_SET = 32,     /* Group meta: the whole cluster map. */
-    COMMAND_OWN_SLOTS = 33,   /* Data groups: which slots they own, once. */
+    COMMAND_LOCK_RELEASE = 9,  /* By the holder. */
+    COMMAND_LOCK_EXPIRE = 10,  /* By the leader: the lease has run out. */
+    COMMAND_LOCK_CANCEL = 11,  /* A waiter gives up, or is gone. */
+    COMMAND_RECORD_SWEEP = 16, /* Records whose time has passed are forgotten. */
+    COMMAND_MAP_SET = 32,      /* Group meta: the whole cluster map. */
+    COMMAND_OWN_SLOTS = 33,    /* Data groups: which slots they own, once. */
 };
 
 /* The prefixes; each is absent where its first field is zero or empty. */
@@ -94,10 +96,11 @@ struct command_fence {
  * are borrowed: decoded ones point into the payload. */
 struct command {
     enum command_kind kind;
-    uint16_t slot;               /* < KV_SLOTS */
-    bool has_expected;           /* CAS: false: the key must not exist. */
-    bool has_replacement;        /* CAS: false: the key is deleted. */
-    struct kv_bytes key;         /* 1..KV_KEY_BYTES_MAX bytes; a lock's name. */
+    uint16_t slot;        /* < KV_SLOTS */
+    bool has_expected;    /* CAS: false: the key must not exist. */
+    bool has_replacement; /* CAS: false: the key is deleted. */
+    struct kv_bytes
+        key; /* 1..KV_KEY_BYTES_MAX bytes; a lock's name; SWEEP: of a row. */
     struct kv_bytes value;       /* PUT; LOCK_ACQUIRE: what info shows. */
     struct kv_bytes expected;    /* CAS. */
     struct kv_bytes replacement; /* CAS. */
@@ -109,6 +112,7 @@ struct command {
     uint64_t token;              /* LOCK_RELEASE, LOCK_EXPIRE; > 0. */
     struct kv_bytes owner;       /* LOCK_*: 1..KV_LOCK_OWNER_BYTES_MAX bytes. */
     struct kv_bytes txn;         /* TXN: a valid body (server/txn.h). */
+    uint16_t rows_max;           /* RECORD_SWEEP; >= 1. */
     uint64_t epoch_replaced;     /* MAP_SET; 0: there was none. */
     uint64_t epoch;              /* MAP_SET; > epoch_replaced. */
     struct kv_bytes map;         /* MAP_SET: map_encode() of rpc/map.h. */

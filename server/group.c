@@ -53,6 +53,8 @@ void group_limits_init(struct group_limits *l)
         .read_ahead_count = 256,
         .read_ahead_bytes = (size_t)1024 * 1024,
         .chunks_max = 32,
+        .retention_ms = KV_RETENTION_MS,
+        .results_max = RECORD_RESULTS_MAX,
     };
     raft_options_init(&l->raft, 1, 0);
 }
@@ -68,6 +70,8 @@ static void options_check(const struct group_options *o)
     KV_ASSERT(l->read_count_max > 0 && l->serve_bytes_max > 0);
     KV_ASSERT(l->apply_flush_max > 0 && l->read_ahead_count > 0);
     KV_ASSERT(l->read_ahead_bytes > 0 && l->chunks_max >= l->raft.snapshot_flight_max);
+    KV_ASSERT(l->retention_ms > 0);
+    KV_ASSERT(l->results_max > 0 && l->results_max <= RECORD_RESULTS_MAX);
     KV_ASSERT(o->self != 0);
     KV_ASSERT(o->delta_bytes_max > 0 && o->tail_bytes_max > 0);
     KV_ASSERT(o->log_window > 0 && o->checkpoint_ms_max > 0);
@@ -136,6 +140,11 @@ static int open_parts(struct group *g)
     }
     if (rc == 0) {
         rc = apply_open(&g->apply, g->st);
+        g->apply.retention_ms = g->options.limits.retention_ms;
+        g->apply.results_max = g->options.limits.results_max;
+#ifdef KV_MUTANTS
+        g->apply.bug = g->node->config.bug;
+#endif
     }
     if (rc == KV_EDAMAGED && g->apply.st != NULL) {
         group_state_damaged(g); /* As any row: a snapshot brings it back. */
@@ -358,7 +367,8 @@ void group_tick(struct group *g)
         }
     }
     if (now_ms >= group_store_deadline_ms(g) || now_ms >= group_repair_deadline_ms(g) ||
-        now_ms >= group_snapshot_deadline_ms(g)) {
+        now_ms >= group_snapshot_deadline_ms(g) ||
+        now_ms >= group_record_deadline_ms(g)) {
         group_wake(g);
     }
 }
@@ -373,6 +383,7 @@ void group_flush(struct group *g)
         group_write_flush(g);
         group_read_flush(g);
         group_apply_flush(g);
+        group_record_flush(g);
         group_read_serve(g);
         group_local_serve(g);
         group_store_flush(g);
@@ -408,6 +419,7 @@ uint64_t group_deadline_ms(const struct group *g)
     }
     at = KV_MIN(at, group_store_deadline_ms(g));
     at = KV_MIN(at, group_snapshot_deadline_ms(g));
+    at = KV_MIN(at, group_record_deadline_ms(g));
     return KV_MIN(at, group_repair_deadline_ms(g));
 }
 

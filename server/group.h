@@ -31,6 +31,8 @@ struct group_limits {
     uint32_t apply_flush_max;   /* Entries applied in one go. */
     uint32_t read_ahead_count;  /* Entries read from the log, when apply is behind, */
     size_t read_ahead_bytes;    /* and their bytes, at least one entry. */
+    uint32_t retention_ms;      /* See server/apply.h; the same on all nodes, */
+    uint32_t results_max;       /* and this one. */
     /* Received chunks on their way to the disk: at least what a leader keeps in flight
      * (raft.snapshot_flight_max); more come only from two leaders at a time. */
     uint32_t chunks_max;

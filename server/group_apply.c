@@ -74,6 +74,42 @@ struct done {
     struct apply_result result;
 };
 
+/* Refused for what its session or idempotency key says (apply_record_begin()). */
+static void reply_record(struct group *g, struct request *req,
+                         const struct apply_result *r)
+{
+    switch (r->code) {
+    case KV_EEXIST:
+        reply_error(req, KV_EBADREQUEST,
+                    "%s was used for another request; nothing was changed",
+                    req->rpc.options.session != 0 ? "this seq of the session"
+                                                  : "this idem key");
+        return;
+    case KV_ESESSION:
+        g->stats.not_done++;
+        reply_error(req, r->code,
+                    "%llu is the group's time in ms: this request is too old, or a "
+                    "copy of one that has ended, and its result is not kept any more; "
+                    "this sending changed nothing",
+                    (unsigned long long)r->time_ms);
+        return;
+    case KV_EAGAIN:
+        reply_error(
+            req, KV_EBUSY,
+            "the stamp lies %llu s ahead of the group's time; is a node's clock "
+            "wrong?",
+            (unsigned long long)(req->rpc.options.stamp - r->time_ms) / 1000);
+        return;
+    default:
+        KV_ASSERT(r->code == KV_EBUSY);
+        reply_error(req, r->code,
+                    "%u results of this session are kept in this slot; acknowledge "
+                    "some with option ack",
+                    g->apply.results_max);
+        return;
+    }
+}
+
 static void reply_done(struct group *g, struct done *d)
 {
     const struct apply_result *r = &d->result;
@@ -90,6 +126,7 @@ static void reply_done(struct group *g, struct done *d)
         .results_count = r->results_count,
     };
 
+    reply.at.repeated = r->is_repeated;
     switch (r->code) {
     case 0:
         if (r->results_lost) {
@@ -111,6 +148,12 @@ static void reply_done(struct group *g, struct done *d)
         reply_error(
             d->req, r->code,
             "the key's value is not a decimal 64-bit integer; nothing was changed");
+        return;
+    case KV_EEXIST:
+    case KV_ESESSION:
+    case KV_EAGAIN:
+    case KV_EBUSY:
+        reply_record(g, d->req, r);
         return;
     case KV_EOVERFLOW:
         reply_error(d->req, r->code,

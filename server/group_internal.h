@@ -4,6 +4,7 @@
  *   group_feed.c      the one call of raft_step(), and the duties of its update
  *   group_write.c     requests in, proposals, deadlines
  *   group_apply.c     committed entries into the state, results to their requests
+ *   group_record.c    the leader forgets records whose time has passed
  *   group_read.c      ReadIndex batches, gets and ranges
  *   group_local.c     reads of what this replica has (levels session, stale)
  *   group_store.c     checkpoints, compaction, the tail's front, reading the log
@@ -22,6 +23,7 @@
 
 #include "raft/base/err.h"
 #include "server/apply.h"
+#include "server/apply_record.h"
 #include "server/command.h"
 #include "server/env.h"
 #include "server/group.h"
@@ -93,6 +95,17 @@ struct group_damage {
     uint32_t tries;          /* How often they were asked while there was a leader. */
     uint64_t overwritten_by; /* Number of the disk write that replaces it; 0: none. */
     uint8_t *record;         /* repairing: the bytes that the job writes. */
+};
+
+/* The leader's way through the records of finished writes. */
+struct group_records {
+    raft_term term;      /* It began in; another one: from the start again. */
+    uint64_t look_ms;    /* When the next stretch is looked at; UINT64_MAX: never. */
+    raft_index wait_for; /* A sweep was proposed: not before this is applied; 0. */
+    uint64_t first_ms; /* Earliest time that a record seen in this round is kept to. */
+    bool seen;         /* This round has met a record. */
+    size_t cursor_len; /* Of the first key not looked at yet; 0: a round begins. */
+    uint8_t cursor[KV_BOUND_BYTES_MAX];
 };
 
 /* state's checkpoint <= applied <= commit; checkpoint <= durable <= last. */
@@ -202,6 +215,8 @@ struct group {
     struct group_lost lost;
     struct disk_job repair_job;
 
+    struct group_records records;
+
     struct group_stats stats;
 };
 
@@ -281,6 +296,13 @@ void group_local_serve(struct group *g);
 void group_local_expire(struct group *g, uint64_t now_ms, uint64_t *io_next_ms);
 /* How old the state can be; RPC_AGE_UNKNOWN. */
 uint64_t group_age_ms(const struct group *g);
+
+/* ---- group_record.c ---- */
+
+/* Looks at the next stretch of records when it is due; proposes to forget some. */
+void group_record_flush(struct group *g);
+/* When it is due; UINT64_MAX: it leads nothing, or there are no records. */
+uint64_t group_record_deadline_ms(const struct group *g);
 
 /* ---- group_store.c ---- */
 

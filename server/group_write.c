@@ -208,12 +208,33 @@ void group_write_lost(struct group *g, raft_index index)
 
 /* ---- proposing ---- */
 
+/* The prefixes of a request's command; node_request() has seen that they fit. */
+static void prefixes_of(const struct rpc_options *o, struct command *c)
+{
+    if (o->session != 0) {
+        c->session = (struct command_session){
+            .session = o->session,
+            .seq = o->seq,
+            .ack = (o->has & RPC_OPT_BIT(RPC_OPT_ack)) != 0 ? o->ack : o->seq,
+            .stamp_ms = o->stamp,
+        };
+    }
+    if (o->idem.len > 0) {
+        c->idem = (struct command_idem){
+            .key = o->idem,
+            .stamp_ms = o->stamp,
+            .ttl_ms = o->idem_ttl_ms != 0 ? o->idem_ttl_ms : (uint32_t)KV_RETENTION_MS,
+        };
+    }
+}
+
 /* The command of a request; views into its message. */
 static struct command command_of(const struct request *req)
 {
     const struct rpc_request *q = &req->rpc;
     struct command c = {.slot = req->slot, .key = q->key};
 
+    prefixes_of(&q->options, &c);
     switch (q->method) {
     case RPC_KV_PUT:
         c.kind = COMMAND_KV_PUT;
@@ -263,7 +284,8 @@ static uint32_t batch_encode(struct group *g, struct raft_proposal *items, uint3
             break;
         }
         command_encode(&c, payload);
-        items[count++] = (struct raft_proposal){.payload = kv_bytes(payload, need)};
+        items[count++] = (struct raft_proposal){.payload = kv_bytes(payload, need),
+                                                .stamp_ms = req->rpc.options.stamp};
         bytes += need;
     }
     return count;

@@ -15,6 +15,9 @@ enum {
     NODE_LEVELS = 1u << RPC_LINEARIZABLE | 1u << RPC_SESSION | 1u << RPC_STALE,
 };
 
+/* Sessions are below it: clients whose numbers are doubles keep them exactly. */
+#define NODE_SESSION_MAX ((uint64_t)1 << 53)
+
 /* ---- answers without a group ---- */
 
 void node_reply_encoded(struct request *req, struct buf *b)
@@ -49,6 +52,42 @@ static void request_hello(struct node *n, struct request *req)
 
     buf_init(&b, 64 * 1024);
     rpc_reply_hello(&b, 0, &at, &hello);
+    node_reply_encoded(req, &b);
+    buf_close(&b);
+}
+
+/* The highest time that this node knows of: its clock, and its groups' entries. */
+static uint64_t cluster_time_ms(struct node *n)
+{
+    uint64_t time_ms = n->env->ops->wall_ms(n->env);
+
+    for (group_id id = 0; id < n->groups_end; id++) {
+        const struct group *g = node_group(n, id);
+
+        if (g != NULL) {
+            time_ms = KV_MAX(time_ms, group_state_meta(g)->applied.time_ms);
+        }
+    }
+    return time_ms;
+}
+
+/* A session is a number: groups hear of it with its first write. */
+static void request_session(struct node *n, struct request *req)
+{
+    struct rpc_at at = node_at(n);
+    struct rpc_session session = {.ttl_ms = n->config.limits.retention_ms,
+                                  .time_ms = cluster_time_ms(n)};
+    struct buf b;
+
+    buf_init(&b, 4096);
+    if (req->rpc.method == RPC_SESSION_CLOSE) {
+        rpc_reply_session_closed(&b, 0, &at);
+    } else {
+        if (req->rpc.method == RPC_SESSION_OPEN) {
+            session.session = 1 + n->env->ops->random(n->env) % (NODE_SESSION_MAX - 1);
+        }
+        rpc_reply_session(&b, 0, &at, &session);
+    }
     node_reply_encoded(req, &b);
     buf_close(&b);
 }
@@ -196,6 +235,11 @@ static void request_route(struct node *n, struct request *req)
         return;
     case RPC_CLUSTER_MAP:
         request_map(n, req);
+        return;
+    case RPC_SESSION_OPEN:
+    case RPC_SESSION_KEEPALIVE:
+    case RPC_SESSION_CLOSE:
+        request_session(n, req);
         return;
     case RPC_KV_RANGE:
         if (req->is_part) {

@@ -72,11 +72,12 @@ struct log_state {
 /* ---- the state ---- */
 
 enum row_kind {
-    ROW_KV = 1,    /* A client's key. */
-    ROW_META = 2,  /* The meta group's own rows: the cluster map. */
-    ROW_OWNED = 3, /* Slot ownership of the group, and its revision offset. */
-    ROW_LOCK = 17, /* A lock: who holds it and who waits (server/lock.h). */
-    /* Sessions, idempotency records, locks, leases: later kinds, from 16 on. */
+    ROW_KV = 1,      /* A client's key. */
+    ROW_META = 2,    /* The meta group's own rows: the cluster map. */
+    ROW_OWNED = 3,   /* Slot ownership of the group, and its revision offset. */
+    ROW_RECORD = 16, /* Results of writes with a session or an idempotency key. */
+    ROW_LOCK = 17,   /* A lock: who holds it and who waits (server/lock.h). */
+    /* Fences, leases: later kinds, from 18 on. */
 };
 
 /* One row of a group's state. Rows are ordered by (kind, key bytes). */

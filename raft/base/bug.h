@@ -78,6 +78,8 @@
     X(B49, "a forwarded request is carried out twice", "etcd 8608063")                \
     X(B50, "one link that is down ends the broadcast", "RedisLabs/raft 02fda63")      \
     X(B51, "an answer for a dead process goes to the next one", "reused message ids") \
+    X(B52, "a retry is applied again after a checkpoint",                             \
+      "jetcd, TiDB: sessions lost over a snapshot")                                   \
     X(K01, "acks of older terms count", "")                                           \
     X(K02, "commit follows the leader past what is proven", "Figure 2")               \
     X(K03, "a leader counts itself before its disk", "diss. 10.2.1")                  \
@@ -96,7 +98,12 @@
     X(K16, "the log is committed without a sync", "nats-server#7564")                 \
     X(K17, "a leader answers reads alone, and stays", "etcd#741")                     \
     X(K21, "a session read does not wait for what the token names", "")               \
-    X(K22, "the age of a stale read is always 0", "")
+    X(K22, "the age of a stale read is always 0", "")                                 \
+    X(K24, "a write's result is not kept", "")                                        \
+    X(K25, "an expired request is applied", "")                                       \
+    X(K26, "a request below the floor is applied", "")                                \
+    X(K27, "a cas that did not swap is forgotten", "")                                \
+    X(K28, "records are forgotten before their time", "")
 
 #ifdef KV_MUTANTS
 enum kv_bug {

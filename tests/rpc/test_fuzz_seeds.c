@@ -118,15 +118,14 @@ static void request_seeds(void **state)
                                      .r = 2,
                                      .limit = 10,
                                      .deadline_ms = 5,
-                                     .session = 7,
                                      .fence_token = 8,
                                      .fence_lock = BYTES("lock"),
                                      .token = BYTES("token")};
     q.options.has = RPC_OPT_BIT(RPC_OPT_level) | RPC_OPT_BIT(RPC_OPT_r) |
                     RPC_OPT_BIT(RPC_OPT_limit) | RPC_OPT_BIT(RPC_OPT_deadline_ms) |
-                    RPC_OPT_BIT(RPC_OPT_session) | RPC_OPT_BIT(RPC_OPT_fence) |
-                    RPC_OPT_BIT(RPC_OPT_token) | RPC_OPT_BIT(RPC_OPT_max_age_ms) |
-                    RPC_OPT_BIT(RPC_OPT_wait_ms) | RPC_OPT_BIT(RPC_OPT_forward);
+                    RPC_OPT_BIT(RPC_OPT_fence) | RPC_OPT_BIT(RPC_OPT_token) |
+                    RPC_OPT_BIT(RPC_OPT_max_age_ms) | RPC_OPT_BIT(RPC_OPT_wait_ms) |
+                    RPC_OPT_BIT(RPC_OPT_forward);
     request_seed("read_options", &q, &b);
     rpc_request_init(&q, RPC_KV_PUT, 1);
     q.key = BYTES("k");
@@ -134,9 +133,20 @@ static void request_seeds(void **state)
     q.options.ttl_ms = 1;
     q.options.idem = BYTES("idem");
     q.options.has = RPC_OPT_BIT(RPC_OPT_w) | RPC_OPT_BIT(RPC_OPT_ttl_ms) |
-                    RPC_OPT_BIT(RPC_OPT_idem) | RPC_OPT_BIT(RPC_OPT_seq) |
-                    RPC_OPT_BIT(RPC_OPT_stamp);
+                    RPC_OPT_BIT(RPC_OPT_idem) | RPC_OPT_BIT(RPC_OPT_stamp);
     request_seed("write_options", &q, &b);
+    rpc_request_init(&q, RPC_KV_DEL, 1);
+    q.key = BYTES("k");
+    q.options.session = 7;
+    q.options.seq = 9;
+    q.options.ack = 8;
+    q.options.stamp = 1700000000000;
+    q.options.has = RPC_OPT_BIT(RPC_OPT_session) | RPC_OPT_BIT(RPC_OPT_seq) |
+                    RPC_OPT_BIT(RPC_OPT_ack) | RPC_OPT_BIT(RPC_OPT_stamp);
+    request_seed("session_options", &q, &b);
+    rpc_request_init(&q, RPC_SESSION_CLOSE, 1);
+    q.session = 7;
+    request_seed("session.close", &q, &b);
     rpc_request_init(&q, RPC_HELLO, 0);
     q.type = RPC_NOTIFICATION;
     request_seed("notification", &q, &b);

@@ -207,7 +207,7 @@ static void reads_every_option(void **state)
     begin(f, "kv.range", 3);
     pack_nil(&f->b);
     pack_nil(&f->b);
-    pack_map(&f->b, 10);
+    pack_map(&f->b, 9);
     pack_str(&f->b, "level");
     pack_str(&f->b, "stale");
     pack_str(&f->b, "r");
@@ -216,8 +216,6 @@ static void reads_every_option(void **state)
     pack_bin(&f->b, BYTES("tok"));
     pack_str(&f->b, "max_age_ms");
     pack_uint(&f->b, 0);
-    pack_str(&f->b, "session");
-    pack_uint(&f->b, UINT64_MAX);
     pack_str(&f->b, "fence");
     pack_array(&f->b, 2);
     pack_str(&f->b, "lock");
@@ -231,11 +229,10 @@ static void reads_every_option(void **state)
     pack_str(&f->b, "forward");
     pack_bool(&f->b, true);
     assert_int_equal(decode(f), 0);
-    assert_int_equal(__builtin_popcount(o->has), 10);
+    assert_int_equal(__builtin_popcount(o->has), 9);
     assert_int_equal(o->level, RPC_STALE);
     assert_int_equal(o->r, 2);
     test_assert_text(o->token, "tok");
-    assert_true(o->session == UINT64_MAX);
     test_assert_text(o->fence_lock, "lock");
     assert_int_equal(o->fence_token, 77);
     assert_int_equal(o->wait_ms, 3);
@@ -248,8 +245,8 @@ static void reads_every_option(void **state)
     pack_map(&f->b, 5);
     pack_str(&f->b, "w");
     pack_uint(&f->b, 3);
-    pack_str(&f->b, "seq");
-    pack_uint(&f->b, 5);
+    pack_str(&f->b, "idem_ttl_ms");
+    pack_uint(&f->b, KV_IDEM_TTL_MS_MAX);
     pack_str(&f->b, "idem");
     pack_bin(&f->b, BYTES("id"));
     pack_str(&f->b, "stamp");
@@ -258,7 +255,7 @@ static void reads_every_option(void **state)
     pack_uint(&f->b, 60000);
     assert_int_equal(decode(f), 0);
     assert_int_equal(o->w, 3);
-    assert_int_equal(o->seq, 5);
+    assert_int_equal(o->idem_ttl_ms, KV_IDEM_TTL_MS_MAX);
     test_assert_text(o->idem, "id");
     assert_true(o->stamp == 1700000000000u);
     assert_int_equal(o->ttl_ms, 60000);
@@ -434,16 +431,106 @@ static void refuses_options_with_their_name(void **state)
     pack_int(&f->b, 1);
     expect_refusal(f, KV_EBADREQUEST,
                    "kv.get: option token must be bin or str of 0 to 12352 bytes");
-    begin_option(f, "kv.get", "session");
+    begin_option(f, "kv.del", "session");
     pack_int(&f->b, -5);
     expect_refusal(f, KV_EBADREQUEST,
-                   "kv.get: option session must be an int, not negative");
+                   "kv.del: option session must be an int, not negative");
+    begin_option(f, "kv.get", "session");
+    pack_int(&f->b, 5);
+    expect_refusal(f, KV_EBADREQUEST, "kv.get takes no option session");
+    begin_option(f, "kv.del", "idem");
+    pack_bin(&f->b, kv_bytes(f, KV_IDEM_BYTES_MAX + 1));
+    expect_refusal(f, KV_EBADREQUEST,
+                   "kv.del: option idem must be bin or str of 1 to 255 bytes");
     begin(f, "kv.get", 2);
     pack_str(&f->b, "k");
     pack_map(&f->b, 1);
     pack_uint(&f->b, 1);
     pack_uint(&f->b, 1);
     expect_refusal(f, KV_EBADREQUEST, "kv.get: names of options must be str, got int");
+}
+
+/* kv.del with int options: names and values in turn, up to a NULL. */
+static void del_with(struct fixture *f, const char *const names[], const int values[])
+{
+    uint32_t count = 0;
+
+    while (names[count] != NULL) {
+        count++;
+    }
+    begin(f, "kv.del", 2);
+    pack_str(&f->b, "k");
+    pack_map(&f->b, count);
+    for (uint32_t i = 0; i < count; i++) {
+        pack_str(&f->b, names[i]);
+        if (strcmp(names[i], "idem") == 0) {
+            pack_str(&f->b, "id");
+        } else {
+            pack_int(&f->b, values[i]);
+        }
+    }
+}
+
+static void options_of_exactly_once_need_each_other(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *names[5];
+        int values[5];
+        const char *why; /* NULL: taken. */
+    } cases[] = {
+        {{"session", "seq", "stamp"}, {1, 0, 7}, NULL},
+        {{"session", "seq", "stamp", "ack"}, {1, 4, 7, 4}, NULL},
+        {{"idem", "stamp"}, {0, 1}, NULL},
+        {{"idem", "stamp", "idem_ttl_ms"}, {0, 1, 1}, NULL},
+        {{"session", "seq", "stamp"}, {0, 1, 7}, "option session must not be 0"},
+        {{"session", "stamp"}, {1, 7}, "option session needs seq"},
+        {{"seq", "stamp"}, {1, 7}, "options seq and ack need session"},
+        {{"session", "seq", "stamp", "ack"},
+         {1, 4, 7, 5},
+         "option ack must not be above seq"},
+        {{"session", "seq"},
+         {1, 4},
+         "options session and idem need stamp: the cluster's time of the first "
+         "sending, in ms"},
+        {{"idem"},
+         {0},
+         "options session and idem need stamp: the cluster's time of the first "
+         "sending, in ms"},
+        {{"idem_ttl_ms"}, {5}, "option idem_ttl_ms needs idem"},
+        {{"stamp"}, {5}, "option stamp needs session or idem"},
+        {{"idem", "session", "seq", "stamp"},
+         {0, 1, 1, 1},
+         "takes session or idem, not both"},
+    };
+
+    for (size_t i = 0; i < KV_ARRAY_COUNT(cases); i++) {
+        del_with(f, cases[i].names, cases[i].values);
+        if (cases[i].why == NULL) {
+            assert_int_equal(decode(f), 0);
+        } else {
+            char text[256];
+
+            (void)snprintf(text, sizeof text, "kv.del: %s", cases[i].why);
+            expect_refusal(f, KV_EBADREQUEST, text);
+        }
+    }
+}
+
+static void sessions_are_numbers_above_0(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f, "session.open", 0);
+    assert_int_equal(decode(f), 0);
+    begin(f, "session.close", 1);
+    pack_uint(&f->b, UINT64_MAX);
+    assert_int_equal(decode(f), 0);
+    assert_true(f->q.session == UINT64_MAX);
+    begin(f, "session.keepalive", 1);
+    pack_uint(&f->b, 0);
+    expect_refusal(f, KV_EBADREQUEST,
+                   "session.keepalive: parameter 1 (session) must be an int above 0");
 }
 
 static void refuses_an_option_that_is_given_twice(void **state)
@@ -471,12 +558,12 @@ static void refuses_what_this_version_does_not_carry_out(void **state)
     struct fixture *f = *state;
     const uint32_t levels = 1u << RPC_LINEARIZABLE | 1u << RPC_STALE;
 
-    begin_option(f, "kv.get", "session");
+    begin_option(f, "kv.put", "ttl_ms");
     pack_uint(&f->b, 1);
-    assert_int_equal(decode(f), 0);
+    f->q.options.has = RPC_OPT_BIT(RPC_OPT_ttl_ms);
     assert_int_equal(rpc_options_refuse(&f->q.options, levels, &f->error),
                      KV_EBADREQUEST);
-    assert_string_equal(f->error.text, "option session is not served by this version");
+    assert_string_equal(f->error.text, "option ttl_ms is not served by this version");
     begin_option(f, "kv.get", "level");
     pack_str(&f->b, "quorum");
     assert_int_equal(decode(f), 0);
@@ -591,6 +678,8 @@ static const struct CMUnitTest tests[] = {
     TEST(refuses_wrong_types_with_number_and_name),
     TEST(refuses_keys_and_values_out_of_bounds),
     TEST(refuses_options_with_their_name),
+    TEST(options_of_exactly_once_need_each_other),
+    TEST(sessions_are_numbers_above_0),
     TEST(refuses_an_option_that_is_given_twice),
     TEST(refuses_what_this_version_does_not_carry_out),
     TEST(prints_no_bytes_of_strangers_unfiltered),

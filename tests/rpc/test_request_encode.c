@@ -47,10 +47,12 @@ static void random_options(struct prng *p, struct rpc_options *o, uint8_t *bytes
     o->ttl_ms = random_ms(p);
     o->session = test_random_u64(p);
     o->seq = test_random_u64(p);
+    o->ack = test_random_u64(p);
+    o->idem_ttl_ms = (uint32_t)prng_between(p, 1, KV_IDEM_TTL_MS_MAX);
     o->stamp = test_random_u64(p);
     o->fence_token = test_random_u64(p);
     o->fence_lock = kv_bytes(bytes, 1 + prng_below(p, 300));
-    o->idem = kv_bytes(bytes + 1, 1 + prng_below(p, 300));
+    o->idem = kv_bytes(bytes + 1, 1 + prng_below(p, KV_IDEM_BYTES_MAX));
     o->token = kv_bytes(bytes + 2, 1 + prng_below(p, 300));
     o->has = (uint32_t)prng_next(p) & ((1u << RPC_OPTIONS_COUNT) - 1);
 }
@@ -60,10 +62,10 @@ static uint32_t options_taken(enum rpc_method method)
 {
 #define O(name) RPC_OPT_BIT(RPC_OPT_##name)
     const uint32_t any = O(deadline_ms) | O(forward);
-    const uint32_t read = any | O(level) | O(r) | O(token) | O(max_age_ms) |
-                          O(session) | O(fence) | O(wait_ms);
-    const uint32_t write =
-        any | O(w) | O(session) | O(seq) | O(idem) | O(stamp) | O(fence);
+    const uint32_t read =
+        any | O(level) | O(r) | O(token) | O(max_age_ms) | O(fence) | O(wait_ms);
+    const uint32_t write = any | O(w) | O(session) | O(seq) | O(ack) | O(idem) |
+                           O(idem_ttl_ms) | O(stamp) | O(fence);
 
     switch (method) {
     case RPC_KV_GET:
@@ -80,6 +82,26 @@ static uint32_t options_taken(enum rpc_method method)
         return any | O(level);
     }
 #undef O
+}
+
+/* Options that need or exclude each other: made so that they fit. */
+static void options_fit(struct rpc_options *o)
+{
+    const uint32_t of_session = RPC_OPT_BIT(RPC_OPT_session) | RPC_OPT_BIT(RPC_OPT_seq);
+    const uint32_t of_idem = RPC_OPT_BIT(RPC_OPT_idem);
+
+    if ((o->has & of_session) == of_session && o->session != 0) {
+        o->has &= ~(of_idem | RPC_OPT_BIT(RPC_OPT_idem_ttl_ms));
+        o->has |= RPC_OPT_BIT(RPC_OPT_stamp);
+        o->ack = KV_MIN(o->ack, o->seq);
+        return;
+    }
+    o->has &= ~(of_session | RPC_OPT_BIT(RPC_OPT_ack));
+    if ((o->has & of_idem) != 0) {
+        o->has |= RPC_OPT_BIT(RPC_OPT_stamp);
+    } else {
+        o->has &= ~(RPC_OPT_BIT(RPC_OPT_stamp) | RPC_OPT_BIT(RPC_OPT_idem_ttl_ms));
+    }
 }
 
 static void assert_same_options(const struct rpc_options *a,
@@ -101,6 +123,8 @@ static void assert_same_options(const struct rpc_options *a,
     SAME(ttl_ms, ttl_ms)
     SAME(session, session)
     SAME(seq, seq)
+    SAME(ack, ack)
+    SAME(idem_ttl_ms, idem_ttl_ms)
     SAME(stamp, stamp)
     SAME(fence, fence_token)
 #undef SAME
@@ -170,6 +194,7 @@ static void every_random_request_comes_back_as_it_was(void **state)
         q.delta = (int64_t)prng_next(&p) >> prng_below(&p, 64);
         random_options(&p, &q.options, bytes);
         q.options.has &= options_taken(method);
+        options_fit(&q.options);
 
         buf_reset(&b);
         rpc_request_encode(&b, &q);
@@ -208,6 +233,10 @@ static void every_mutated_request_gets_a_verdict(void **state)
         rpc_request_init(&q, method, 9);
         q.key = kv_bytes(fill, 1 + prng_below(&p, 20));
         random_options(&p, &q.options, (uint8_t *)(uintptr_t)fill);
+        if (prng_below(&p, 2) == 0) {
+            q.options.has &= options_taken(method);
+            options_fit(&q.options);
+        }
         buf_reset(&b);
         rpc_request_encode(&b, &q);
         for (uint64_t n = prng_below(&p, 4); n > 0; n--) {

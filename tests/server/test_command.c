@@ -14,7 +14,7 @@ static uint8_t slots[COMMAND_SLOTS_BYTES];
 
 static const struct command *examples(size_t *out_count)
 {
-    static struct command c[14];
+    static struct command c[15];
 
     c[0] = (struct command){.kind = COMMAND_KV_PUT, .slot = 77};
     c[0].key = kv_bytes_str("key");
@@ -58,7 +58,9 @@ static const struct command *examples(size_t *out_count)
     c[13] = (struct command){.kind = COMMAND_LOCK_CANCEL, .give_back = true};
     c[13].key = kv_bytes_str("lock");
     c[13].owner = kv_bytes_str("me");
-    *out_count = 14;
+    c[14] = (struct command){.kind = COMMAND_RECORD_SWEEP, .rows_max = 256};
+    c[14].key = kv_bytes_str("row");
+    *out_count = 15;
     return c;
 }
 
@@ -73,6 +75,7 @@ static void assert_same(const struct command *a, const struct command *b)
     assert_true(kv_bytes_equal(a->expected, b->expected));
     assert_true(kv_bytes_equal(a->replacement, b->replacement));
     assert_true(a->delta == b->delta);
+    assert_int_equal(a->rows_max, b->rows_max);
     assert_true(a->epoch == b->epoch && a->epoch_replaced == b->epoch_replaced);
     assert_true(kv_bytes_equal(a->map, b->map));
     assert_true(a->rev_offset == b->rev_offset);
@@ -326,6 +329,7 @@ static void deletes_and_the_clusters_own_commands_are_urgent(void **state)
     (void)state;
     for (size_t i = 0; i < count; i++) {
         bool urgent = c[i].kind == COMMAND_KV_DEL || c[i].kind >= COMMAND_MAP_SET ||
+                      c[i].kind == COMMAND_RECORD_SWEEP ||
                       c[i].kind == COMMAND_LOCK_EXPIRE ||
                       c[i].kind == COMMAND_LOCK_CANCEL;
 
