@@ -134,7 +134,8 @@ int raft_config_propose(struct raft *r, const struct raft_config *target)
         raft_config_joint(now) || raft_update_entry_room(r) < RAFT_WINDOW_SLACK) {
         return KV_EBUSY;
     }
-    if (!same_quorums(now, target)) {
+    if (!same_quorums(now, target) &&
+        !(KV_BUG(r->o, K35) && raft_quorum_w(target) < raft_quorum_w(now))) {
         next.voters_old_count = now->voters_count;
         next.w_old = now->w;
         memcpy(next.voters_old, now->voters, sizeof next.voters_old);

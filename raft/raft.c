@@ -281,6 +281,17 @@ const struct raft_config *raft_config_get(const struct raft *r, raft_index *out_
     return &r->configs.now;
 }
 
+void raft_config_view_get(const struct raft *r, struct raft_config_view *out)
+{
+    *out = (struct raft_config_view){
+        .now = &r->configs.now,
+        .before = &r->configs.before,
+        .now_index = r->configs.now_index,
+        .before_index = r->configs.before_index,
+        .is_committed = r->configs.now_index <= r->commit,
+    };
+}
+
 int raft_meta_get(const struct raft *r, raft_index index, struct raft_meta *out_meta)
 {
     return raft_log_meta(&r->log, index, out_meta);

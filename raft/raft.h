@@ -300,6 +300,17 @@ bool raft_age_get(const struct raft *r, uint64_t now_ms, uint64_t *out_ms);
  * index of its entry. The pointer is valid until the next step. */
 const struct raft_config *raft_config_get(const struct raft *r, raft_index *out_index);
 
+/* The configuration in force and the one before it, which is committed. Pointers are
+ * valid until the next step. */
+struct raft_config_view {
+    const struct raft_config *now;
+    const struct raft_config *before;
+    raft_index now_index;
+    raft_index before_index;
+    bool is_committed; /* This replica knows that `now` is. */
+};
+void raft_config_view_get(const struct raft *r, struct raft_config_view *out);
+
 /* Position, hash, time and size of any entry in the log, from the window or the
  * reader. Errors as raft_log_reader.meta. */
 KV_MUST_CHECK int raft_meta_get(const struct raft *r, raft_index index,

@@ -134,9 +134,8 @@ int peer_unpack(struct rpc_decoder *d, struct kv_bytes body, msgpack_object *out
     return rc != 0 ? rc : unpack_message(d, body, out);
 }
 
-/* The body as an array of exactly `count`; *out_items are its items. */
-static int peer_unpack_array(struct rpc_decoder *d, struct kv_bytes body,
-                             uint32_t count, const msgpack_object **out_items)
+int peer_unpack_array(struct rpc_decoder *d, struct kv_bytes body, uint32_t count,
+                      const msgpack_object **out_items)
 {
     msgpack_object o;
     int rc = peer_unpack(d, body, &o);

@@ -21,6 +21,11 @@
  *   FETCH_ENTRY        [id, group, index, hash]
  *   FETCH_ENTRY_REPLY  [id, group, index, record (bin) or nil]
  *   STATE              [[group, leader, term, applied]...]
+ *   QUORUM_ASK         [id, group, key (bin), goal]
+ *   QUORUM_ANSWER      [id, group, replica, applied, pending, term, rev, config_index,
+ *                      before_index, is_committed, config (bin), before (bin),
+ *                      value (bin) or nil, key_rev]; without a state to show, only
+ *                      the first three
  *
  * Entries travel as the records of raft/record.h, the same bytes as on disk.
  *
@@ -57,6 +62,8 @@ enum peer_kind {
     PEER_FETCH_ENTRY,
     PEER_FETCH_ENTRY_REPLY,
     PEER_STATE,
+    PEER_QUORUM_ASK,
+    PEER_QUORUM_ANSWER,
     PEER_KINDS_END,
 };
 
@@ -173,5 +180,38 @@ void peer_state_encode(struct buf *b, const struct peer_state *states, uint32_t 
 KV_MUST_CHECK int peer_state_decode(struct rpc_decoder *d, struct kv_bytes body,
                                     struct arena *arena, struct peer_state **out,
                                     uint32_t *out_count);
+
+/* A quorum read asks one replica. */
+struct peer_quorum_ask {
+    uint64_t id;
+    uint32_t group;
+    struct kv_bytes key;
+    raft_index goal; /* Answer once this is applied, or after a while; 0: at once. */
+};
+void peer_quorum_ask_encode(struct buf *b, const struct peer_quorum_ask *ask);
+KV_MUST_CHECK int peer_quorum_ask_decode(struct rpc_decoder *d, struct kv_bytes body,
+                                         struct peer_quorum_ask *out);
+
+struct peer_quorum_answer {
+    uint64_t id;
+    uint32_t group;
+    raft_id replica;
+    bool ok; /* false: it has no state to show; nothing else counts. */
+    raft_index applied;
+    raft_index pending; /* Highest entry behind it that may touch the key; 0. */
+    raft_term term;
+    uint64_t rev; /* Of `applied`. */
+    raft_index config_index;
+    raft_index before_index;
+    bool is_committed; /* It knows `config` to be. */
+    struct raft_config config;
+    struct raft_config before;
+    bool found;
+    struct kv_bytes value;
+    uint64_t key_rev;
+};
+void peer_quorum_answer_encode(struct buf *b, const struct peer_quorum_answer *a);
+KV_MUST_CHECK int peer_quorum_answer_decode(struct rpc_decoder *d, struct kv_bytes body,
+                                            struct peer_quorum_answer *out);
 
 #endif

@@ -45,8 +45,8 @@ enum rpc_option {
 
 /* Options that are parsed, but that this version does not carry out: a request that
  * has one is refused (rpc_options_refuse()), never half obeyed. */
-#define RPC_OPTIONS_RESERVED                                                        \
-    (RPC_OPT_BIT(RPC_OPT_r) | RPC_OPT_BIT(RPC_OPT_w) | RPC_OPT_BIT(RPC_OPT_fence) | \
+#define RPC_OPTIONS_RESERVED                               \
+    (RPC_OPT_BIT(RPC_OPT_w) | RPC_OPT_BIT(RPC_OPT_fence) | \
      RPC_OPT_BIT(RPC_OPT_ttl_ms) | RPC_OPT_BIT(RPC_OPT_wait_ms))
 
 /* An option that was not given has its bit in `has` clear and the value below. */

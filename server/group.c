@@ -188,6 +188,7 @@ static void group_free(struct group *g)
     }
     state_close(g->st);
     tail_close(&g->tail);
+    pending_close(&g->pending);
     arena_close(&g->records_arena);
     arena_close(&g->ahead_arena);
     arena_close(&g->batch);
@@ -219,6 +220,7 @@ int group_open(struct node *n, const struct group_options *o, struct group **out
     g->tag_begin = 1;
     g->tag_end = 1;
     tail_init(&g->tail, 1);
+    pending_init(&g->pending);
     arena_init(&g->records_arena, GROUP_RECORDS_BLOCK_BYTES, 0);
     arena_init(&g->ahead_arena, GROUP_RECORDS_BLOCK_BYTES, 0);
     arena_init(&g->batch, GROUP_BATCH_BLOCK_BYTES, 0);

@@ -75,6 +75,11 @@ void group_submit(struct group *g, struct request *req);
 /* Takes a read of level session or stale, if this replica may answer it: at once, or
  * when it has applied what the token names. False: not taken; nothing was done. */
 KV_MUST_CHECK bool group_submit_local(struct group *g, struct request *req);
+/* What this replica says to a quorum read of a key; out->ok false: nothing. The value
+ * lies in `arena` or in the state, valid until it changes. */
+struct peer_quorum_answer;
+void group_quorum_answer(struct group *g, struct kv_bytes key, struct arena *arena,
+                         struct peer_quorum_answer *out);
 /* Proposes an internal command (encoded by server/command.h); leader only. No reply:
  * its effect is seen in the state. 0, KV_ENOTLEADER, KV_EBUSY. */
 KV_MUST_CHECK int group_propose(struct group *g, struct kv_bytes command);

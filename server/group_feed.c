@@ -63,6 +63,7 @@ static bool encode_entries(struct group *g, const struct raft_update *up,
             return false;
         }
         g->log_bytes += records[i].len;
+        pending_put(&g->pending, &up->entries[i], group_applied(g));
         urgent = urgent && entry_is_urgent(&up->entries[i]);
     }
     *out_urgent = urgent;

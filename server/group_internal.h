@@ -28,6 +28,7 @@
 #include "server/env.h"
 #include "server/group.h"
 #include "server/node.h"
+#include "server/pending.h"
 #include "server/reply.h"
 #include "server/tail.h"
 
@@ -124,6 +125,7 @@ struct group {
     struct state *st;
     struct apply apply;
     struct tail tail;
+    struct pending pending;
 
     /* What the core said last. */
     bool feeding;

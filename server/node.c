@@ -10,6 +10,7 @@
 #include "server/metrics.h"
 #include "server/node_parts.h"
 #include "server/peers.h"
+#include "server/quorum.h"
 #include "server/range.h"
 #include "server/router.h"
 #include "server/upkeep.h"
@@ -114,6 +115,7 @@ static int parts_new(struct node *n)
     rc = rc != 0 ? rc : peers_new(n, &n->peers);
     rc = rc != 0 ? rc : router_new(n, n->config.requests_max, &n->router);
     rc = rc != 0 ? rc : ranges_new(n, memory / 8, &n->ranges);
+    rc = rc != 0 ? rc : quorums_new(&n->quorums);
     rc = rc != 0 ? rc : balance_new(&n->balance);
     rc = rc != 0 ? rc : upkeep_new(n, &n->upkeep);
     rc = rc != 0 ? rc : meta_new(n, &n->meta);
@@ -195,6 +197,7 @@ void node_free(struct node *n)
         node_groups_close(n);
     }
     router_free(n->router);
+    quorums_free(n->quorums);
     ranges_free(n->ranges);
     meta_free(n->meta);
     upkeep_free(n->upkeep);
@@ -303,6 +306,7 @@ void node_tick(struct node *n)
     node_groups_tick(n);
     peers_tick(n);
     router_tick(n);
+    quorum_tick(n);
     conns_tick(n);
     meta_tick(n);
     balance_tick(n);
@@ -323,6 +327,7 @@ uint64_t node_deadline_ms(const struct node *n)
     first = timers_first_ms(n->timers);
     first = KV_MIN(first, peers_deadline_ms(n->peers));
     first = KV_MIN(first, router_deadline_ms(n->router));
+    first = KV_MIN(first, quorum_deadline_ms(n));
     first = KV_MIN(first, conns_deadline_ms(n->conns));
     first = KV_MIN(first, disk_deadline_ms(n->disk));
     first = KV_MIN(first, meta_deadline_ms(n));
@@ -355,6 +360,9 @@ static void turn_settle(struct node *n)
         if (n->phase != NODE_HALTED) {
             busy = meta_flush(n) || busy;
         }
+    }
+    if (n->phase != NODE_HALTED) {
+        quorum_flush(n);
     }
     node_groups_settle(n);
 }

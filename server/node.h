@@ -80,6 +80,7 @@ struct meta;
 struct balance;
 struct metrics;
 struct ranges;
+struct quorums;
 struct timers;
 struct upkeep;
 
@@ -113,6 +114,7 @@ struct node {
     struct metrics *metrics; /* server/metrics.c */
     struct upkeep *upkeep;   /* server/upkeep.c: sweeping and scrubbing */
     struct ranges *ranges;   /* server/range.c */
+    struct quorums *quorums; /* server/quorum.c: quorum reads */
     struct timers *timers;   /* server/timers.c: deadlines of the groups */
     struct request_pool *requests;
     struct rpc_decoder decoder; /* For the message at hand. */

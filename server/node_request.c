@@ -5,6 +5,7 @@
 #include "server/conn.h"
 #include "server/meta.h"
 #include "server/node_parts.h"
+#include "server/quorum.h"
 #include "server/range.h"
 #include "server/reply.h"
 #include "server/router.h"
@@ -12,7 +13,8 @@
 
 enum {
     /* Levels of reads that this version serves. */
-    NODE_LEVELS = 1u << RPC_LINEARIZABLE | 1u << RPC_SESSION | 1u << RPC_STALE,
+    NODE_LEVELS =
+        1u << RPC_LINEARIZABLE | 1u << RPC_QUORUM | 1u << RPC_SESSION | 1u << RPC_STALE,
 };
 
 /* Sessions are below it: clients whose numbers are doubles keep them exactly. */
@@ -242,7 +244,11 @@ static void request_route(struct node *n, struct request *req)
         request_session(n, req);
         return;
     case RPC_KV_RANGE:
-        if (req->is_part) {
+        if (req->rpc.options.level == RPC_QUORUM) {
+            reply_error(req, KV_EBADREQUEST,
+                        "kv.range is not served at level quorum; linearizable is the "
+                        "same promise");
+        } else if (req->is_part) {
             router_submit(n, req);
         } else {
             range_submit(n, req);
@@ -254,7 +260,11 @@ static void request_route(struct node *n, struct request *req)
     case RPC_KV_CAS:
     case RPC_KV_INCR:
         req->slot = slot_of(req->rpc.key);
-        router_submit(n, req);
+        if (req->rpc.options.level == RPC_QUORUM) {
+            quorum_submit(n, req);
+        } else {
+            router_submit(n, req);
+        }
         return;
     case RPC_KV_TXN:
         request_txn(n, req);

@@ -67,6 +67,12 @@ struct request_asker;
 void peers_forward_reply(struct node *n, const struct request_asker *to,
                          struct kv_bytes tail);
 
+/* The question of a quorum read, and its answer to a node's process. Lost when there is
+ * no link, or too much in it. */
+void peers_quorum_ask(struct node *n, uint32_t node, const struct peer_quorum_ask *ask);
+void peers_quorum_answer(struct node *n, uint32_t node, uint64_t nonce,
+                         const struct peer_quorum_answer *answer);
+
 /* This node leads a group now, or no longer: tell all at the turn's end. */
 void peers_state_changed(struct node *n, group_id group);
 

@@ -178,6 +178,10 @@ static int frame_take(struct node *n, struct peer *p, const struct peer_frame *f
         return fetch_reply_take(n, p, f->body);
     case PEER_STATE:
         return state_take(n, p, f->body);
+    case PEER_QUORUM_ASK:
+        return quorum_ask_take(n, p, f->body);
+    case PEER_QUORUM_ANSWER:
+        return quorum_answer_take(n, p, f->body);
     case PEER_HELLO:
     case PEER_KINDS_END:
         break;

@@ -162,6 +162,10 @@ KV_MUST_CHECK int forward_reply_take(struct node *n, struct peer *p,
 KV_MUST_CHECK int fetch_take(struct node *n, struct peer *p, struct kv_bytes body);
 KV_MUST_CHECK int fetch_reply_take(struct node *n, struct peer *p,
                                    struct kv_bytes body);
+/* peers_quorum.c */
+KV_MUST_CHECK int quorum_ask_take(struct node *n, struct peer *p, struct kv_bytes body);
+KV_MUST_CHECK int quorum_answer_take(struct node *n, struct peer *p,
+                                     struct kv_bytes body);
 KV_MUST_CHECK int state_take(struct node *n, struct peer *p, struct kv_bytes body);
 /* Appends a STATE frame: all groups led here, or those that changed. */
 void state_frame(struct node *n, struct peer *p, bool whole);

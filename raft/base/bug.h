@@ -97,6 +97,11 @@
     X(K15, "conflicting entries are kept", "")                                        \
     X(K16, "the log is committed without a sync", "nats-server#7564")                 \
     X(K17, "a leader answers reads alone, and stays", "etcd#741")                     \
+    X(K31, "a quorum read does not look at pending entries", "")                      \
+    X(K32, "a quorum read believes the highest revision", "")                         \
+    X(K33, "answers of an outdated configuration are counted", "")                    \
+    X(K34, "a new R is believed before its W is committed", "")                       \
+    X(K35, "W is lowered without both quorums", "")                                   \
     X(K21, "a session read does not wait for what the token names", "")               \
     X(K22, "the age of a stale read is always 0", "")                                 \
     X(K24, "a write's result is not kept", "")                                        \

@@ -64,6 +64,8 @@ static void try_body(struct rpc_decoder *d, struct arena *arena,
     struct peer_fetch fetch;
     struct peer_state *states;
     struct peer_raft *messages;
+    struct peer_quorum_ask ask;
+    struct peer_quorum_answer answer;
     uint32_t count;
 
     switch ((enum peer_kind)frame->head.kind) {
@@ -89,6 +91,12 @@ static void try_body(struct rpc_decoder *d, struct arena *arena,
         break;
     case PEER_STATE:
         (void)!peer_state_decode(d, frame->body, arena, &states, &count);
+        break;
+    case PEER_QUORUM_ASK:
+        (void)!peer_quorum_ask_decode(d, frame->body, &ask);
+        break;
+    case PEER_QUORUM_ANSWER:
+        (void)!peer_quorum_answer_decode(d, frame->body, &answer);
         break;
     case PEER_KINDS_END:
         break;

@@ -345,6 +345,52 @@ static void fetches_come_back_as_they_were(void **state)
     test_assert_text(got.record, "record");
 }
 
+static void quorum_asks_and_answers_come_back_as_they_were(void **state)
+{
+    struct fixture *f = *state;
+    struct peer_quorum_ask ask = {.id = 1, .group = 2, .goal = 3}, got_ask;
+    struct peer_quorum_answer a = {.id = 1, .group = 2, .replica = 3}, got;
+
+    ask.key = BYTES("key");
+    peer_quorum_ask_encode(&f->b, &ask);
+    assert_int_equal(peer_quorum_ask_decode(&f->decoder, buf_bytes(&f->b), &got_ask),
+                     0);
+    assert_int_equal(got_ask.goal, 3);
+    test_assert_text(got_ask.key, "key");
+    ask.key = kv_bytes(NULL, 0);
+    buf_reset(&f->b);
+    peer_quorum_ask_encode(&f->b, &ask);
+    assert_int_equal(peer_quorum_ask_decode(&f->decoder, buf_bytes(&f->b), &got_ask),
+                     KV_EPROTO);
+
+    buf_reset(&f->b);
+    peer_quorum_answer_encode(&f->b, &a);
+    assert_int_equal(peer_quorum_answer_decode(&f->decoder, buf_bytes(&f->b), &got), 0);
+    assert_false(got.ok);
+    assert_int_equal(got.replica, 3);
+    a.ok = a.found = a.is_committed = true;
+    a.applied = 10;
+    a.pending = 11;
+    a.term = 12;
+    a.rev = 13;
+    a.config_index = 14;
+    a.before_index = 15;
+    a.key_rev = 16;
+    a.config = (struct raft_config){.voters_count = 2, .w = 2, .voters = {1, 3}};
+    a.before = (struct raft_config){.voters_count = 1, .voters = {7}};
+    a.value = BYTES("value");
+    buf_reset(&f->b);
+    peer_quorum_answer_encode(&f->b, &a);
+    assert_int_equal(peer_quorum_answer_decode(&f->decoder, buf_bytes(&f->b), &got), 0);
+    assert_true(got.ok && got.found && got.is_committed);
+    assert_true(got.applied == 10 && got.pending == 11 && got.term == 12);
+    assert_true(got.rev == 13 && got.config_index == 14 && got.before_index == 15);
+    assert_int_equal(got.key_rev, 16);
+    assert_memory_equal(&got.config, &a.config, sizeof a.config);
+    assert_memory_equal(&got.before, &a.before, sizeof a.before);
+    test_assert_text(got.value, "value");
+}
+
 static void states_come_back_as_they_were(void **state)
 {
     struct fixture *f = *state;
@@ -414,6 +460,7 @@ static const struct CMUnitTest tests[] = {
     TEST(refuses_forwards_of_more_than_a_request),
     TEST(refuses_tails_that_are_no_tail),
     TEST(fetches_come_back_as_they_were),
+    TEST(quorum_asks_and_answers_come_back_as_they_were),
     TEST(states_come_back_as_they_were),
     TEST(bodies_of_wrong_shape_are_refused),
 };

@@ -279,8 +279,8 @@ static void refuses_what_this_version_does_not_serve(void **state)
     assert_int_equal(rpc_decoder_init(&d), 0);
     rpc_request_init(&q, RPC_KV_GET, 0);
     q.key = kv_bytes_str("a");
-    q.options.level = RPC_QUORUM;
-    q.options.has = RPC_OPT_BIT(RPC_OPT_level);
+    q.options.wait_ms = 5;
+    q.options.has = RPC_OPT_BIT(RPC_OPT_wait_ms);
     assert_int_equal(net_call(net, c, &q, &d, &reply), 0);
     assert_int_equal(reply.error, KV_EBADREQUEST);
     /* kv.watch */

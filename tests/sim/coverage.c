@@ -22,7 +22,6 @@ static const struct exception {
     {"count", "disk_no_space", "only with --store lmdb"},
     {"role", "follower", "counted as leader_lost, ..."},
     {"step", "KV_ENOTLEADER", "a group asks its core only where it leads"},
-    {"reply", "BAD_QUORUM", "comes with quorum reads"},
     {"reply", "CROSS_SLOT", "comes with transactions"},
     {"reply", "FENCED", "comes with locks"},
     {"reply", "SESSION_EXPIRED", "comes with sessions"},
@@ -117,6 +116,8 @@ static const char *frame_name(uint32_t kind)
         [PEER_FETCH_ENTRY] = "fetch_entry",
         [PEER_FETCH_ENTRY_REPLY] = "fetch_entry_reply",
         [PEER_STATE] = "state",
+        [PEER_QUORUM_ASK] = "quorum_ask",
+        [PEER_QUORUM_ANSWER] = "quorum_answer",
     };
 
     return names[kind] == NULL ? "?" : names[kind];

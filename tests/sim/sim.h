@@ -64,6 +64,8 @@ struct sim_swarm {
     X(ops_ok)            \
     X(ops_fail)          \
     X(ops_unknown)       \
+    X(quorum_reads)      \
+    X(quorum_ok)         \
     X(stale_reads)       \
     X(local_by_leader)   \
     X(session_reads)     \

@@ -373,7 +373,8 @@ static void range_read(struct sim *s, struct sim_client *c, const struct rpc_rep
 static void check_revision(struct sim *s, const struct sim_client *c,
                            const struct rpc_reply *r)
 {
-    if (r->at.group <= s->swarm.groups &&
+    /* A quorum read sees all of its key, whatever else the replica has applied. */
+    if (r->at.group <= s->swarm.groups && c->level != RPC_QUORUM &&
         (c->method == RPC_KV_GET || c->method == RPC_KV_PUT ||
          c->method == RPC_KV_INCR)) {
         judge_reply(&s->judge, r->at.group, r->at.rev, c->least[r->at.group]);
