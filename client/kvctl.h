@@ -48,6 +48,9 @@ enum ctl_format {
     X(ABSENT, "absent", 0, false, "instead of EXPECTED: the key must not exist")       \
     X(DELETE, "delete", 0, false, "instead of NEW: deletes the key")                   \
     X(PREFIX, "prefix", 0, true, "P            all keys that begin with P")            \
+    X(LEVEL, "level", 0, true, "LEVEL        linearizable, quorum, session or stale")  \
+    X(MAX_AGE, "max-age", 0, true, "1s           of a stale read; else the leader")    \
+    X(EXPLAIN, "explain", 0, false, "say on stderr where the answer comes from")       \
     X(LIMIT, "limit", 0, true, "N            at most N items")                         \
     X(KEYS_ONLY, "keys-only", 0, false, "without the values")                          \
     X(MIX, "mix", 0, true, "get=9,put=1  parts: get put del incr cas range")           \

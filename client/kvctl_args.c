@@ -38,8 +38,11 @@ const struct ctl_command ctl_commands[] = {
     {"get", "KEY", "print the value of a key",
      "  kvctl get greeting\n"
      "  kvctl get --raw blob > file    exactly the bytes, no newline\n"
+     "  kvctl get --level quorum --explain greeting     without the leader\n"
+     "  kvctl get --level stale --max-age 1s greeting   from the node that is asked\n"
      "Exit status 1 when there is no such key.\n",
-     CTL_BIT(RAW), 1, 1, ctl_get},
+     CTL_BIT(RAW) | CTL_BIT(LEVEL) | CTL_BIT(MAX_AGE) | CTL_BIT(EXPLAIN), 1, 1,
+     ctl_get},
     {"del", "KEY", "delete a key",
      "  kvctl del greeting\n"
      "Exit status 1 when there was no such key.\n",

@@ -111,14 +111,61 @@ static void print_value(const struct ctl *ctl, struct kv_view value)
     }
 }
 
+static const char *const level_names[] = {"linearizable", "quorum", "session", "stale"};
+
+/* Level and bound of a read. Returns CTL_OK, or CTL_USAGE after a message. */
+static int level_take(const struct ctl *ctl, struct kv_request *out)
+{
+    const char *name = ctl->values[CTL_OPT_LEVEL];
+    uint32_t level = 0;
+
+    if (ctl_has(ctl, CTL_OPT_LEVEL)) {
+        while (level < 4 && strcmp(name, level_names[level]) != 0) {
+            level++;
+        }
+        if (level == 4) {
+            return ctl_fail(
+                CTL_USAGE,
+                "\"%s\" is no level; it is linearizable, quorum, session or "
+                "stale",
+                name);
+        }
+        out->level = (enum kv_level)level;
+    }
+    if (ctl_has(ctl, CTL_OPT_MAX_AGE)) {
+        out->max_age_ms = ctl_time_parse(ctl->values[CTL_OPT_MAX_AGE]);
+        if (out->max_age_ms == 0) {
+            return ctl_fail(CTL_USAGE,
+                            "\"%s\" is not a time; write it like: --max-age 500ms",
+                            ctl->values[CTL_OPT_MAX_AGE]);
+        }
+    }
+    return CTL_OK;
+}
+
+static void explain(const struct ctl *ctl, const struct kv_at *at)
+{
+    if (ctl_has(ctl, CTL_OPT_EXPLAIN)) {
+        fprintf(stderr, "level=%s group=%u rev=%llu term=%llu node=%u age_ms=%llu\n",
+                level_names[(unsigned)at->level & 3], at->group,
+                (unsigned long long)at->rev, (unsigned long long)at->term, at->node,
+                (unsigned long long)at->age_ms);
+    }
+}
+
 int ctl_get(struct ctl *ctl)
 {
+    struct kv_request request = kv_get(kv_str(ctl->words[0]));
     const struct kv_result *r;
-    int status = ctl_call(ctl, kv_get(kv_str(ctl->words[0])), &r);
+    int status = level_take(ctl, &request);
 
+    if (status == CTL_OK) {
+        status = ctl_call(ctl, request, &r);
+    }
     if (status != CTL_OK) {
         return status;
     }
+    explain(ctl, &r->at);
     if (ctl->format == CTL_JSON) {
         json_t *out = json_result(r);
 

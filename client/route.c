@@ -167,7 +167,9 @@ static struct kv_conn *leader_conn(struct kv_client *c, const struct kv_call *ca
     uint32_t group;
     uint32_t node;
 
-    if (c->options.routing != KV_ROUTE_LEADER || r->map == NULL || !has_one_key(call)) {
+    /* Other levels ask no leader: any node will do. */
+    if (c->options.routing != KV_ROUTE_LEADER || r->map == NULL || !has_one_key(call) ||
+        call->request.options.level != RPC_LINEARIZABLE) {
         return NULL;
     }
     group = group_place(r, map_group_for_key(r->map, call->request.key));
