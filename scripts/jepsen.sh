@@ -193,13 +193,14 @@ END
 }
 
 # From before the first command of a fault to the write of the slowest lane. A cut that
-# ended before counts with its whole length, and is counted apart.
+# ended before counts with its whole length, and is counted apart; so is one whose length
+# is not within 100 ms of --fault-ms: then the machine stood still.
 recovery() {
   local store=${1:-$STORE}
   "${PYTHON:-/usr/bin/python3}" - "$store" << 'END'
-import collections, glob, json, math, os, sys
+import collections, glob, json, math, os, re, sys
 
-times, short = collections.defaultdict(list), collections.Counter()
+times, short, late = collections.defaultdict(list), collections.Counter(), collections.Counter()
 for path in sorted(glob.glob(os.path.join(sys.argv[1], "*", "[0-9]*", "run.json"))):
     with open(path) as f:
         run = json.load(f)
@@ -208,16 +209,20 @@ for path in sorted(glob.glob(os.path.join(sys.argv[1], "*", "[0-9]*", "run.json"
         name = fault["kind"] + (" " + shape if shape[:1].isalpha() else "")
         if not fault["effective"] or fault["end_ns"] == 0:
             continue
+        long_ms = (fault["end_ns"] - fault["begin_ns"]) / 1e6
+        wanted = re.search(r"--fault-ms (\d+)", run["command"])
+        if wanted and abs(long_ms - int(wanted[1])) > 100:
+            late[name] += 1
+            continue
         over = fault["recover_ms"] < 0
         short[name] += over
-        times[name].append((fault["end_ns"] - fault["begin_ns"]) / 1e6 if over
-                           else fault["recover_ms"])
-print("| fault | cuts | ended before recovery | p50 ms | p99 ms | worst ms |")
-print("|---|---|---|---|---|---|")
+        times[name].append(long_ms if over else fault["recover_ms"])
+print("| fault | cuts | disturbed | ended before recovery | p50 ms | p99 ms | worst ms |")
+print("|---|---|---|---|---|---|---|")
 for name in sorted(times):
     t = sorted(times[name])
     at = lambda q: f"{t[min(len(t) - 1, math.ceil(q * len(t)) - 1)]:.0f}"
-    print(f"| {name} | {len(t)} | {short[name]} | {at(0.5)} | {at(0.99)} | {at(1)} |")
+    print(f"| {name} | {len(t)} | {late[name]} | {short[name]} | {at(0.5)} | {at(0.99)} | {at(1)} |")
 END
 }
 

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "jepsen/env/power.h"
 #include "raft/base/arena.h"
 #include "raft/base/err.h"
 
@@ -415,6 +416,8 @@ static void events_wait(struct keeper *s, uint64_t next_ns)
 /* Kills all nodes and waits for them, whatever state they are in. */
 static void keeper_end(struct keeper *s)
 {
+    char path[KEEPER_TEXT_BYTES];
+
     for (uint32_t i = 0; i < s->k->nodes; i++) {
         if (s->nodes[i].seen.state == CLUSTER_NODE_UP) {
             kill(s->nodes[i].seen.pid, SIGKILL);
@@ -426,6 +429,11 @@ static void keeper_end(struct keeper *s)
         }
     }
     s->net.ops->close(&s->net);
+    /* The harness does that too, unless it was killed. */
+    for (uint32_t i = 1; i <= s->k->nodes; i++) {
+        snprintf(path, sizeof path, "%s/n%u/layer", s->k->dir, i);
+        power_layer_remove(path);
+    }
 }
 
 /* Keeps only the control socket of what the harness had open. */

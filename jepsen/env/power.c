@@ -487,6 +487,11 @@ struct layer_control *power_layer_open(const char *state_dir)
 void power_layer_close(struct layer_control *control, const char *state_dir)
 {
     (void)munmap(control, sizeof *control);
+    power_layer_remove(state_dir);
+}
+
+void power_layer_remove(const char *state_dir)
+{
     state_clear(state_dir, "");
     (void)rmdir(state_dir);
 }

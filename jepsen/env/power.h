@@ -21,6 +21,9 @@ struct layer_control *power_layer_open(const char *state_dir);
 /* Unmaps, and removes the folder with all that the layer put into it. */
 void power_layer_close(struct layer_control *control, const char *state_dir);
 
+/* Removes the folder, whoever has the page mapped; none is fine. */
+void power_layer_remove(const char *state_dir);
+
 /* data_dir, state_dir  the folders of one node.
  * keep_ppm   chance that a sector that was not synced is kept nevertheless.
  * seed       decides which.

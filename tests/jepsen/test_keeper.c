@@ -101,6 +101,7 @@ static pid_t harness_start(struct env_test *t, enum cluster_env env)
 static void harness_killed(enum cluster_env env)
 {
     struct env_test t;
+    char path[128];
     pid_t keeper = 0;
     pid_t pid;
 
@@ -115,6 +116,8 @@ static void harness_killed(enum cluster_env env)
         rest_ms(20);
     }
     assert_int_equal(kill(keeper, 0), -1);
+    snprintf(path, sizeof path, "%s/n1/layer", t.dir);
+    assert_int_equal(access(path, F_OK), -1);
     env_dir_remove(t.dir);
 }
 
