@@ -199,8 +199,9 @@ static void range_merge(struct range *g)
 
 /* ---- the answer ---- */
 
-/* What the client has seen with all parts; in the range's arena. */
-static struct kv_bytes range_token(struct range *g, const struct rpc_at *ats)
+/* What the client has seen with all parts; in the range's arena. False: no memory. */
+static bool range_token(struct range *g, const struct rpc_at *ats,
+                        struct kv_bytes *out_token)
 {
     const struct rpc_options *o = &g->parent->rpc.options;
     struct kv_bytes token = o->token;
@@ -208,18 +209,21 @@ static struct kv_bytes range_token(struct range *g, const struct rpc_at *ats)
     uint32_t i;
 
     if ((o->has & RPC_OPT_BIT(RPC_OPT_token)) == 0 && o->level != RPC_SESSION) {
-        return kv_bytes(NULL, 0);
+        *out_token = kv_bytes(NULL, 0);
+        return true;
     }
     for (i = 0; i < g->parts_count; i++) {
         size_t one_len =
             token_make(meta_cluster(g->node), ats[i].group, ats[i].rev, one);
         uint8_t *both = arena_alloc(&g->arena, token.len + one_len);
 
-        if (both != NULL) {
-            token = kv_bytes(both, token_merge(token, kv_bytes(one, one_len), both));
+        if (both == NULL) {
+            return false;
         }
+        token = kv_bytes(both, token_merge(token, kv_bytes(one, one_len), both));
     }
-    return token;
+    *out_token = token;
+    return true;
 }
 
 static void range_answer(struct range *g)
@@ -241,7 +245,10 @@ static void range_answer(struct range *g)
         ats[i] = p->where;
         result.more = result.more || !p->is_done || p->at < p->items_count;
     }
-    result.token = range_token(g, ats);
+    if (!range_token(g, ats, &result.token)) {
+        range_fail(g, KV_EBUSY, "no memory for the token; try again");
+        return;
+    }
     result.ats = ats;
     result.ats_count = g->parts_count;
     if (result.more && g->items_count > 0) {

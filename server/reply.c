@@ -200,9 +200,10 @@ void reply_error(struct request *req, int code, const char *format, ...)
     send_answer(req, code, &answer);
 }
 
-/* What the client has seen with this answer, in the request's arena. Without memory
- * the old token is kept: it promises less, and nothing wrong. */
-static struct kv_bytes token_of(struct request *req, const struct rpc_at *at)
+/* What the client has seen with this answer, in the request's arena. False without
+ * memory: with its old token it would not see again what it is told here. */
+static bool token_of(struct request *req, const struct rpc_at *at,
+                     struct kv_bytes *out_token)
 {
     const struct rpc_options *o = &req->rpc.options;
     uint8_t one[TOKEN_ONE_BYTES_MAX];
@@ -210,14 +211,16 @@ static struct kv_bytes token_of(struct request *req, const struct rpc_at *at)
     uint8_t *both;
 
     if ((o->has & RPC_OPT_BIT(RPC_OPT_token)) == 0 && o->level != RPC_SESSION) {
-        return kv_bytes(NULL, 0);
+        *out_token = kv_bytes(NULL, 0);
+        return true;
     }
     one_len = token_make(meta_cluster(req->node), at->group, at->rev, one);
     both = arena_alloc(&req->arena, o->token.len + one_len);
     if (both == NULL) {
-        return o->token;
+        return false;
     }
-    return kv_bytes(both, token_merge(o->token, kv_bytes(one, one_len), both));
+    *out_token = kv_bytes(both, token_merge(o->token, kv_bytes(one, one_len), both));
+    return true;
 }
 
 void reply_result(struct request *req, const struct reply_result *result)
@@ -225,8 +228,13 @@ void reply_result(struct request *req, const struct reply_result *result)
     struct reply_result full = *result;
     struct answer answer = {.result = &full};
 
-    full.at.token = token_of(req, &result->at);
-
+    if (!token_of(req, &result->at, &full.at.token)) {
+        reply_error(req, req->is_write ? KV_EUNKNOWN : KV_EBUSY,
+                    req->is_write ? "no memory to say that the write was done; read "
+                                    "the key to see it"
+                                  : "no memory for the token; try again");
+        return;
+    }
     send_answer(req, 0, &answer);
 }
 

@@ -283,6 +283,33 @@ static void a_reply_without_room_says_so(void **state)
     assert_int_equal(r.error, KV_EUNKNOWN);
 }
 
+/* With its old token a client would not see again what the answer says. */
+static void an_answer_whose_token_has_no_room_is_none(void **state)
+{
+    static const struct {
+        enum rpc_method method;
+        int error;
+    } rows[] = {{RPC_KV_GET, KV_EBUSY}, {RPC_KV_PUT, KV_EUNKNOWN}};
+
+    (void)state;
+    for (size_t i = 0; i < KV_ARRAY_COUNT(rows); i++) {
+        struct reply_result result = {.at = at, .found = true, .rev = 9};
+        struct request *req = request(rows[i].method);
+        struct rpc_reply r;
+
+        req->rpc.options.has |= RPC_OPT_BIT(RPC_OPT_token);
+        while (arena_alloc(&req->arena, 64) != NULL) {
+        }
+        while (arena_alloc(&req->arena, 1) != NULL) {
+        }
+        buf_reset(&seen.out);
+        seen.ends = 0;
+        reply_result(req, &result);
+        r = decode(rows[i].method);
+        assert_int_equal(r.error, rows[i].error);
+    }
+}
+
 int main(int argc, char **argv)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -296,6 +323,7 @@ int main(int argc, char **argv)
         CASE(a_client_that_has_gone_costs_nothing),
         CASE(a_notification_gets_no_answer),
         CASE(a_reply_without_room_says_so),
+        CASE(an_answer_whose_token_has_no_room_is_none),
     };
 
     if (argc > 1) {
