@@ -358,7 +358,7 @@ ifeq ($(MODE),mutants)
 mutants: $(MUTANTS_NEED) ## real systems' bugs, built in: seeds until a simulator notices each
 	@$(MUTANTS) --runs $(MUTANT_RUNS) --seeds $(MUTANT_SEEDS) $(if $(T),--bug $(T)) $(MUTANTS_FOR)
 mutants-quick: $(MUTANTS_NEED) ## the same, each killed once
-	@$(RUNG) -n mutants -t 1500 -j 1 '$(MUTANTS) --tap --runs 1 --seeds 300 $(MUTANTS_FOR)'
+	@$(RUNG) -n mutants -t 1500 -j 1 '$(MUTANTS) --tap --runs 1 --seeds 600 $(MUTANTS_FOR)'
 else
 mutants mutants-quick:
 	+@$(SUB) MODE=mutants MUTANT_RUNS='$(MUTANT_RUNS)' MUTANT_SEEDS='$(MUTANT_SEEDS)' $@
