@@ -414,7 +414,8 @@ static void take_result(struct sim *s, struct sim_client *c, const struct rpc_re
         break;
     }
     check_revision(s, c, r);
-    if (c->method == RPC_KV_GET && r->at.group <= s->swarm.groups) {
+    if (c->method == RPC_KV_GET && c->level == RPC_LINEARIZABLE &&
+        r->at.group <= s->swarm.groups) {
         judge_reply_round(&s->judge, r->at.group, r->at.node, c->asked_step);
     }
 }
