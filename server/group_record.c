@@ -18,7 +18,9 @@ uint64_t group_record_deadline_ms(const struct group *g)
 {
     const struct group_records *r = &g->records;
 
-    if (!group_is_leader(g) || !g->apply.has_records || r->wait_for != 0) {
+    /* Not while apply lags: its next step is a flush, which looks here again. */
+    if (!group_is_leader(g) || !g->apply.has_records || r->wait_for != 0 ||
+        group_applied(g) < g->commit) {
         return UINT64_MAX;
     }
     return r->term == g->term ? r->look_ms : 0;
@@ -122,7 +124,7 @@ void group_record_flush(struct group *g)
         r->wait_for = 0;
         r->look_ms = g->now_ms + RECORD_LOOK_MS;
     }
-    if (group_record_deadline_ms(g) > g->now_ms || group_applied(g) < g->commit) {
+    if (group_record_deadline_ms(g) > g->now_ms) {
         return;
     }
     if (r->term != g->term) {

@@ -147,6 +147,19 @@ static void without_records_there_is_nothing_to_do(void **state)
     assert_true(group_record_deadline_ms(leader->group) == UINT64_MAX);
 }
 
+/* While apply waits for a checkpoint it cannot be done: to be due would be to spin. */
+static void nothing_is_due_while_apply_lags_behind(void **state)
+{
+    struct fake_world *w = *state;
+    struct group *g = fake_leader(w)->group;
+
+    (void)put_done(fake_leader(w), "a", 7, wall_ms(w));
+    assert_true(group_record_deadline_ms(g) < UINT64_MAX);
+    g->commit++;
+    assert_true(group_record_deadline_ms(g) == UINT64_MAX);
+    g->commit--;
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup_small, teardown)
 
 int main(int argc, char **argv)
@@ -157,6 +170,7 @@ int main(int argc, char **argv)
         CASE(the_leader_forgets_in_time_and_not_before),
         CASE(many_records_are_forgotten_in_steps),
         CASE(without_records_there_is_nothing_to_do),
+        CASE(nothing_is_due_while_apply_lags_behind),
     };
 
     if (argc > 1) {
