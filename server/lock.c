@@ -7,8 +7,9 @@ enum {
     LOCK_VERSION = 1,
     LOCK_HEAD_BYTES = 15,
     LOCK_CLAIM_HEAD_BYTES = 15,
-    LOCK_NOWHERE = UINT32_MAX,
 };
+
+#define LOCK_NOWHERE UINT32_MAX
 
 static uint32_t claims_count(const struct lock *l)
 {
