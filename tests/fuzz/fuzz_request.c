@@ -32,23 +32,73 @@ static void assert_same(const struct rpc_request *a, const struct rpc_request *b
     KV_ASSERT(kv_bytes_equal(a->options.fence_lock, b->options.fence_lock));
 }
 
+/* A txn's lists as a client has them. */
+struct lists {
+    struct rpc_txn_compare compares[KV_TXN_OPS_MAX];
+    struct rpc_txn_op ops[2][KV_TXN_OPS_MAX];
+};
+
+static void lists_take(const struct rpc_request *q, struct lists *l)
+{
+    for (uint32_t i = 0; i < q->txn[RPC_TXN_COMPARES].count; i++) {
+        rpc_txn_compare_get(&q->txn[RPC_TXN_COMPARES], i, &l->compares[i]);
+    }
+    for (uint32_t k = 0; k < 2; k++) {
+        for (uint32_t i = 0; i < q->txn[RPC_TXN_THEN + k].count; i++) {
+            rpc_txn_op_get(&q->txn[RPC_TXN_THEN + k], i, &l->ops[k][i]);
+        }
+    }
+}
+
+static void lists_pack(const struct rpc_request *q, const struct lists *l,
+                       struct buf *out)
+{
+    const struct rpc_txn txn = {
+        .compares = l->compares,
+        .ops = {l->ops[0], l->ops[1]},
+        .compares_count = q->txn[RPC_TXN_COMPARES].count,
+        .ops_count = {q->txn[RPC_TXN_THEN].count, q->txn[RPC_TXN_ELSE].count},
+    };
+
+    rpc_txn_encode(out, &txn);
+    KV_ASSERT(out->error == 0);
+}
+
 static void round_trip(const struct rpc_request *q)
 {
+    struct rpc_request sent = *q;
     struct rpc_decoder decoder;
     struct rpc_request again;
     struct rpc_error error;
+    struct lists lists;
+    struct buf params;
+    struct buf twice;
     struct buf b;
     int rc = rpc_decoder_init(&decoder);
 
     KV_ASSERT(rc == 0);
     buf_init(&b, 2 * KV_REQUEST_BYTES_MAX);
-    rpc_request_encode(&b, q);
+    buf_init(&params, 2 * KV_REQUEST_BYTES_MAX);
+    buf_init(&twice, 2 * KV_REQUEST_BYTES_MAX);
+    if (q->method == RPC_KV_TXN) {
+        lists_take(q, &lists);
+        lists_pack(q, &lists, &params);
+        sent.txn_packed = buf_bytes(&params);
+    }
+    rpc_request_encode(&b, &sent);
     KV_ASSERT(b.error == 0);
     rc = rpc_request_decode(&decoder, buf_bytes(&b), &again, &error);
     KV_ASSERT(rc == 0);
     assert_same(q, &again);
+    if (q->method == RPC_KV_TXN) {
+        lists_take(&again, &lists);
+        lists_pack(&again, &lists, &twice);
+        KV_ASSERT(kv_bytes_equal(buf_bytes(&params), buf_bytes(&twice)));
+    }
     rpc_decoder_close(&decoder);
     buf_close(&b);
+    buf_close(&params);
+    buf_close(&twice);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

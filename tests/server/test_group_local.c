@@ -56,7 +56,9 @@ static void ask(struct net *net, uint32_t node, struct rpc_request *q,
     out->found = r.found;
     out->at = r.at;
     out->ats_count = r.ats.count;
-    memcpy(out->token, r.token.data, r.token.len);
+    if (r.token.len > 0) {
+        memcpy(out->token, r.token.data, r.token.len);
+    }
     out->token_len = r.token.len;
     rpc_decoder_close(&d);
     net_disconnect(net, c);
