@@ -353,12 +353,13 @@ mutants-unit: ## bugs planted by sed, one at a time: each must fail its unit tes
 
 MUTANTS := $(O)/kvmutants
 MUTANTS_FOR := tests/sim/mutants.tsv $(O)/tests/raft/test_random
-MUTANTS_NEED := $(MUTANTS) $(O)/tests/raft/test_random $(O)/tests/raft/test_paper
+MUTANTS_NEED := $(MUTANTS) $(O)/kvsim $(O)/tests/raft/test_random $(O)/tests/raft/test_paper
 ifeq ($(MODE),mutants)
 mutants: $(MUTANTS_NEED) ## real systems' bugs, built in: seeds until a simulator notices each
 	@$(MUTANTS) --runs $(MUTANT_RUNS) --seeds $(MUTANT_SEEDS) $(if $(T),--bug $(T)) $(MUTANTS_FOR)
-mutants-quick: $(MUTANTS_NEED) ## the same, each killed once
-	@$(RUNG) -n mutants -t 1500 -j 1 '$(MUTANTS) --tap --runs 1 --seeds 600 $(MUTANTS_FOR)'
+mutants-quick: $(MUTANTS_NEED) ## the same, each killed once; failures repeat and shrink
+	@$(RUNG) -n mutants -t 1500 -j 1 '$(MUTANTS) --tap --runs 1 --seeds 600 $(MUTANTS_FOR)' \
+	  'tests/sim/failure.sh $(O)/kvsim B10 B43 K24'
 else
 mutants mutants-quick:
 	+@$(SUB) MODE=mutants MUTANT_RUNS='$(MUTANT_RUNS)' MUTANT_SEEDS='$(MUTANT_SEEDS)' $@

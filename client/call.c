@@ -13,10 +13,13 @@ enum {
     FAST_RETRIES = 3,      /* The first ones need no waiting, where the cause allows. */
     BACKOFF_FIRST_MS = 10, /* Doubles each time, */
     BACKOFF_MAX_MS = 500,  /* up to this; then jitter over the whole of it. */
-    TRY_PART = 3,          /* A read waits a third of its deadline for one node, */
+    TRY_PART = 3,          /* A call waits a third of its deadline for one node, */
     TRY_MIN_MS = 100,      /* but not less than this. */
-    CONN_IDLE_MS = 1000,   /* After that a connection may be dead without knowing. */
-    SERVER_SLACK_PART = 20,    /* The server's deadline comes so much before ours, */
+    READ_MOVES_MAX = 1,    /* What is slow everywhere gets the rest of the time. */
+    WRITE_MOVES_MAX = 2,
+    CONN_IDLE_MS = 1000,    /* After that a connection may be dead without knowing. */
+    OUTDATED_MS = 10,       /* The old leader may have answered already. */
+    SERVER_SLACK_PART = 20, /* The server's deadline comes so much before ours, */
     SERVER_SLACK_MS_MAX = 100, /* so that its answer is in time. */
 };
 
@@ -131,6 +134,16 @@ static void wake_set(struct kv_call *call, uint64_t wake_at)
 
 /* ---- the end ---- */
 
+/* Whoever waits for a number where this call has got or given back one. */
+static void wake_next(const struct kv_call *call)
+{
+    struct kv_call *next = kv_session_next(call);
+
+    if (next != NULL) {
+        wake_set(next, kv_client_now(call->client));
+    }
+}
+
 /* The only place that ends a call. `result` is NULL for internal calls. */
 static void call_finish(struct kv_call *call, const struct kv_result *result,
                         const struct rpc_reply *reply)
@@ -141,6 +154,8 @@ static void call_finish(struct kv_call *call, const struct kv_result *result,
     KV_ASSERT(call->conn == NULL);
     call->magic = 0;
     heap_remove(c, call);
+    kv_session_leave(call);
+    wake_next(call);
     if (call->hook != NULL) {
         call->hook(c, call, reply);
     } else {
@@ -155,13 +170,25 @@ static void call_finish(struct kv_call *call, const struct kv_result *result,
     timer_arm(c);
 }
 
-/* Ends a call with an error. */
+/* Errors that a copy of the same request gets as well: what one sending was told holds
+ * for all of them (docs/protocol.md, "Errors and outcomes"). */
+static bool is_decisive(int error)
+{
+    return error == KV_EBADREQUEST || error == KV_EOVERFLOW || error == KV_ETOOLARGE ||
+           error == KV_ECROSSSLOT;
+}
+
+/* Ends a call with an error; the outcome is that of its last sending. */
 static void call_end_error(struct kv_call *call, int error, enum kv_outcome outcome)
 {
     struct kv_client *c = call->client;
     char text[CLIENT_TEXT_MAX];
     struct kv_result result;
 
+    if (call->is_unknown && outcome == KV_OUTCOME_NOT_DONE && !is_decisive(error)) {
+        error = KV_EUNKNOWN;
+        outcome = KV_OUTCOME_UNKNOWN;
+    }
     kv_call_text(call, error, outcome, text);
     if (call->hook != NULL) {
         call_finish(call, NULL, NULL);
@@ -236,6 +263,11 @@ static void call_dispatch(struct kv_call *call)
     if (call->hook == NULL) {
         kv_route_refresh(c);
     }
+    if (!kv_session_admit(call)) {
+        wake_set(call, call->deadline_at);
+        return;
+    }
+    wake_next(call);
     if (conn == NULL) {
         wake_set(call, kv_client_now(c) + wait_ms);
         return;
@@ -262,7 +294,8 @@ static bool may_retry(const struct kv_call *call, int error)
     if (o->retries >= 0 && call->failures > (uint32_t)o->retries) {
         return false;
     }
-    if (o->connect_rounds != 0 && error == KV_ECONNECT &&
+    /* A call that was sent has reached somebody: then it is not the endpoints. */
+    if (o->connect_rounds != 0 && error == KV_ECONNECT && call->sendings == 0 &&
         call->connect_failures >= o->connect_rounds * c->endpoints_count) {
         return false;
     }
@@ -271,11 +304,11 @@ static bool may_retry(const struct kv_call *call, int error)
     case KV_ENOLEADER:
     case KV_EBUSY:
     case KV_ECONNECT:
-    case KV_ECLOSED: /* A write: not sent yet. */
+    case KV_ECLOSED: /* A write: not sent yet, or repeatable. */
         return true;
     case KV_EPROTO:
     case KV_EUNKNOWN:
-        return !call->is_write;
+        return !call->is_write || call->is_repeatable;
     default:
         return false;
     }
@@ -308,14 +341,17 @@ void kv_call_failed(struct kv_call *call, int error, enum kv_outcome outcome,
     if (!call->is_write) {
         outcome = KV_OUTCOME_NOT_DONE;
     }
+    call->is_unknown = call->is_unknown || outcome == KV_OUTCOME_UNKNOWN;
     call->failures++;
     call->connect_failures += error == KV_ECONNECT;
     call->last_error = error;
     (void)snprintf(call->last_cause, sizeof call->last_cause, "%s", cause);
     /* A busy node, or one without a leader, is still the right one to ask. */
     call->avoid = error == KV_EBUSY || error == KV_ENOLEADER ? NULL : call->last;
-    /* Never again once the outcome of a write is unknown. */
-    if (outcome == KV_OUTCOME_UNKNOWN || !may_retry(call, error)) {
+    /* Never again once the outcome of a write is unknown, unless the server would know
+     * it again. */
+    if ((outcome == KV_OUTCOME_UNKNOWN && !call->is_repeatable) ||
+        !may_retry(call, error)) {
         call_end_error(call, error, outcome);
         return;
     }
@@ -345,6 +381,10 @@ void kv_call_reply(struct kv_call *call, const struct rpc_reply *reply)
         }
         (void)snprintf(cause, sizeof cause, "%.*s", (int)reply->error_detail.len,
                        (const char *)reply->error_detail.data);
+        if (kv_session_restamp(call, reply)) {
+            kv_call_failed(call, KV_EBUSY, KV_OUTCOME_NOT_DONE, cause);
+            return;
+        }
         kv_call_failed(call, reply->error, kv_err_outcome(reply->error), cause);
         return;
     }
@@ -352,6 +392,7 @@ void kv_call_reply(struct kv_call *call, const struct rpc_reply *reply)
         call_finish(call, NULL, reply);
         return;
     }
+    kv_session_saw(c, reply);
     rc = kv_result_build(c, call, reply, &result);
     if (rc != 0) {
         /* Only lists can fail, and only reads have them. */
@@ -361,19 +402,38 @@ void kv_call_reply(struct kv_call *call, const struct rpc_reply *reply)
     call_finish(call, &result, NULL);
 }
 
+/* Whether the call may leave a node that does not answer. */
+static bool may_move(const struct kv_call *call)
+{
+    if (call->client->options.retries == 0) {
+        return false;
+    }
+    return call->is_write ? call->is_repeatable && call->moves < WRITE_MOVES_MAX
+                          : call->moves < READ_MOVES_MAX;
+}
+
 void kv_call_sent(struct kv_call *call)
 {
     struct kv_client *c = call->client;
 
     call->phase = CALL_SENT;
+    call->is_outdated = false;
     call->sent_at = kv_client_now(c);
     call->sendings++;
-    /* Once only: what is slow everywhere gets the rest of the time. */
-    if (!call->is_write && c->options.retries != 0 && !call->has_moved &&
-        (kv_route_has_choice(c) ||
-         call->sent_at - call->conn->heard_at >= CONN_IDLE_MS)) {
+    if (may_move(call) && (kv_route_has_choice(c) ||
+                           call->sent_at - call->conn->heard_at >= CONN_IDLE_MS)) {
         wake_set(call,
                  call->sent_at + KV_MAX(call->deadline_ms / TRY_PART, TRY_MIN_MS));
+    }
+}
+
+void kv_call_outdated(struct kv_call *call)
+{
+    uint64_t at = kv_client_now(call->client) + OUTDATED_MS;
+
+    if (call->phase == CALL_SENT && !call->is_outdated && may_move(call)) {
+        call->is_outdated = true;
+        wake_set(call, KV_MIN(at, call->wake_at));
     }
 }
 
@@ -410,7 +470,11 @@ static void call_expire(struct kv_call *call)
                        is_unknown ? KV_OUTCOME_UNKNOWN : KV_OUTCOME_NOT_DONE);
         return;
     }
-    if (call->last_error == 0) {
+    if (call->session_link.next != NULL && call->seq == 0) {
+        call->last_error = KV_EBUSY;
+        (void)snprintf(call->last_cause, sizeof call->last_cause,
+                       "128 writes of this client are under way in the key's slot");
+    } else if (call->last_error == 0) {
         call->last_error = KV_ETIMEOUT;
         (void)snprintf(call->last_cause, sizeof call->last_cause,
                        "not connected within the deadline of %u ms", call->deadline_ms);
@@ -418,22 +482,37 @@ static void call_expire(struct kv_call *call)
     call_end_error(call, call->last_error, KV_OUTCOME_NOT_DONE);
 }
 
-/* A read has waited long enough for a silent node: another one may answer. A node that
- * talks is only slow: asking twice would make it slower. */
+/* A call has waited long enough for a node: another one may answer. A node that talks
+ * is only slow, and a read that is asked twice would make it slower; but a write may
+ * hang on a leader that is cut off, while another one was elected. */
 static void call_try_elsewhere(struct kv_call *call)
 {
     struct kv_conn *conn = call->conn;
+    bool is_silent = conn->heard_at <= call->sent_at;
 
-    if (conn->heard_at > call->sent_at) {
+    if (call->is_outdated) {
+        call->moves++;
+        kv_call_detach(call);
+        kv_conn_settle(conn);
+        kv_call_failed(call, KV_ECLOSED,
+                       call->is_write ? KV_OUTCOME_UNKNOWN : KV_OUTCOME_NOT_DONE,
+                       "another node leads the group now");
+        return;
+    }
+    if (!is_silent && (!call->is_write || !kv_route_has_choice(call->client))) {
         wake_set(call, call->deadline_at);
         return;
     }
-    call->has_moved = true;
+    call->moves++;
     kv_call_detach(call);
-    conn->is_suspect = true;
+    if (is_silent) {
+        conn->is_suspect = true;
+    }
     kv_route_doubt(call->client, conn);
     kv_conn_settle(conn);
-    kv_call_failed(call, KV_ECLOSED, KV_OUTCOME_NOT_DONE, "no answer in time");
+    kv_call_failed(call, KV_ECLOSED,
+                   call->is_write ? KV_OUTCOME_UNKNOWN : KV_OUTCOME_NOT_DONE,
+                   "no answer in time");
 }
 
 void kv_call_on_timer(uv_timer_t *timer)
@@ -474,17 +553,71 @@ static struct kv_bytes bytes_take(struct kv_call *call, struct kv_view view)
     return kv_bytes(to, view.len);
 }
 
-/* Fills in what goes over the wire, but msgid and the time left. */
-static void request_fill(struct kv_call *call, const struct kv_request *from)
+/* What concerns locks and fences. */
+static void lock_fill(struct kv_call *call, const struct kv_request *from)
 {
     struct rpc_request *q = &call->request;
 
+    q->token = from->lock_token;
+    q->options.owner = bytes_take(call, from->owner);
+    q->options.fence_lock = bytes_take(call, from->fence_lock);
+    q->options.fence_token = from->fence_token;
+    if (q->options.fence_lock.len > 0) {
+        q->options.has |= RPC_OPT_BIT(RPC_OPT_fence);
+    }
+    if (q->options.owner.len > 0) {
+        q->options.has |= RPC_OPT_BIT(RPC_OPT_owner);
+    }
+    if (from->op != KV_OP_LOCK) {
+        q->options.ttl_ms = from->ttl_ms;
+        q->options.has |= from->ttl_ms > 0 ? RPC_OPT_BIT(RPC_OPT_ttl_ms) : 0;
+        return;
+    }
+    q->permits = from->permits == 0 ? 1 : from->permits;
+    q->options.value = q->value;
+    q->options.ttl_ms = from->ttl_ms == 0 ? KV_LOCK_TTL_MS_DEFAULT : from->ttl_ms;
+    q->options.wait_ms = from->wait_ms;
+    q->options.has |= RPC_OPT_BIT(RPC_OPT_ttl_ms) | RPC_OPT_BIT(RPC_OPT_wait_ms) |
+                      (q->value.len > 0 ? RPC_OPT_BIT(RPC_OPT_value) : 0);
+}
+
+static void watch_fill(struct kv_call *call, const struct kv_request *from,
+                       const struct kv_watch_options *watch, uint32_t group)
+{
+    struct rpc_request *q = &call->request;
+    struct rpc_options *o = &q->options;
+
+    q->is_range = watch->what == KV_WATCH_RANGE;
+    q->begin = q->key;
+    q->end = bytes_take(call, from->value);
+    o->pos = bytes_take(call, from->expected);
+    o->prefix = watch->what == KV_WATCH_PREFIX;
+    o->prev = watch->prev;
+    o->only = (uint8_t)watch->only;
+    o->group = group;
+    o->has |= (group != 0 ? RPC_OPT_BIT(RPC_OPT_group) : 0) |
+              (o->pos.len > 0 ? RPC_OPT_BIT(RPC_OPT_pos) : 0) |
+              (o->prefix ? RPC_OPT_BIT(RPC_OPT_prefix) : 0) |
+              (o->prev ? RPC_OPT_BIT(RPC_OPT_prev) : 0) |
+              (o->only != 0 ? RPC_OPT_BIT(RPC_OPT_only) : 0);
+}
+
+/* Fills in what goes over the wire, but msgid and the time left. */
+static void request_fill(struct kv_call *call, const struct kv_call_spec *spec)
+{
+    const struct kv_request *from = &spec->request;
+    struct rpc_request *q = &call->request;
+
     q->key = bytes_take(call, from->key);
-    if (q->method == RPC_KV_RANGE) {
+    if (q->method == RPC_KV_RANGE || q->method == RPC_KV_DELRANGE) {
         q->begin = q->key;
         q->end = bytes_take(call, from->value);
     } else if (q->method == RPC_KV_TXN) {
         q->txn_packed = bytes_take(call, from->value);
+    } else if (q->method == RPC_KV_WATCH) {
+        watch_fill(call, from, spec->watch, spec->watch_group);
+    } else if (q->method == RPC_KV_UNWATCH) {
+        q->watch = spec->watch_id;
     } else if (q->method == RPC_KV_CAS) {
         q->has_expected = from->expected.data != NULL;
         q->has_replacement = from->value.data != NULL;
@@ -494,6 +627,18 @@ static void request_fill(struct kv_call *call, const struct kv_request *from)
         q->value = bytes_take(call, from->value);
     }
     q->delta = from->delta;
+    lock_fill(call, from);
+    if (from->has_if_rev) {
+        q->options.if_rev = from->if_rev;
+        q->options.has |= RPC_OPT_BIT(RPC_OPT_if_rev);
+    }
+    if (q->method == RPC_CLUSTER_SET_W) {
+        q->group = from->group;
+        q->w = from->w;
+    } else if (from->w != 0) {
+        q->options.w = from->w;
+        q->options.has |= RPC_OPT_BIT(RPC_OPT_w);
+    }
     if (from->level != KV_LEVEL_LINEARIZABLE) {
         q->options.level = (enum rpc_level)from->level;
         q->options.has |= RPC_OPT_BIT(RPC_OPT_level);
@@ -506,6 +651,14 @@ static void request_fill(struct kv_call *call, const struct kv_request *from)
         q->options.limit = from->limit;
         q->options.has |= RPC_OPT_BIT(RPC_OPT_limit);
     }
+    if (from->idem.len > 0) {
+        q->options.idem = bytes_take(call, from->idem);
+        q->options.has |= RPC_OPT_BIT(RPC_OPT_idem);
+    }
+    if (from->idem_ttl_ms != 0) {
+        q->options.idem_ttl_ms = from->idem_ttl_ms;
+        q->options.has |= RPC_OPT_BIT(RPC_OPT_idem_ttl_ms);
+    }
     if (from->no_forward) {
         q->options.forward = false;
         q->options.has |= RPC_OPT_BIT(RPC_OPT_forward);
@@ -516,7 +669,8 @@ int kv_call_begin(struct kv_client *c, const struct kv_call_spec *spec,
                   struct kv_call **out_call)
 {
     const struct kv_request *from = &spec->request;
-    size_t bytes = from->key.len + from->value.len + from->expected.len;
+    size_t bytes = from->key.len + from->value.len + from->expected.len +
+                   from->owner.len + from->fence_lock.len + from->idem.len;
     uint64_t wait_ms = 0;
     struct kv_conn *conn;
     struct kv_call *call;
@@ -531,7 +685,9 @@ int kv_call_begin(struct kv_client *c, const struct kv_call_spec *spec,
     call->magic = CALL_MAGIC;
     call->client = c;
     call->op = from->op;
-    call->is_write = rpc_method_is_write(spec->method);
+    /* Asking for a lock again, as the same owner, does no harm. */
+    call->is_write =
+        rpc_method_is_write(spec->method) && spec->method != RPC_LOCK_ACQUIRE;
     call->callback = spec->callback;
     call->hook = spec->hook;
     call->ctx = spec->ctx;
@@ -539,8 +695,11 @@ int kv_call_begin(struct kv_client *c, const struct kv_call_spec *spec,
         from->deadline_ms != 0 ? from->deadline_ms : c->options.deadline_ms;
     call->deadline_at = kv_client_now(c) + call->deadline_ms;
     call->wake_at = call->deadline_at;
-    rpc_request_init(&call->request, spec->method, 0);
-    request_fill(call, from);
+    rpc_request_init(&call->request, from->permits > 1 ? RPC_SEM_ACQUIRE : spec->method,
+                     0);
+    request_fill(call, spec);
+    call->hint = spec->conn;
+    kv_session_join(call);
     conn = kv_route_pick(c, call, &wait_ms);
     if (conn != NULL && !kv_conn_has_room(conn, bytes)) {
         kv_mem_free(call);
@@ -552,7 +711,9 @@ int kv_call_begin(struct kv_client *c, const struct kv_call_spec *spec,
     }
     c->calls_count += spec->hook == NULL;
     *out_call = call;
-    if (conn == NULL) {
+    if (!kv_session_admit(call)) {
+        timer_arm(c);
+    } else if (conn == NULL) {
         wake_set(call, kv_client_now(c) + wait_ms);
     } else {
         timer_arm(c);

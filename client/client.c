@@ -167,7 +167,8 @@ static int options_take(struct kv_client *c, const struct kv_options *options)
     }
     if (c->options.deadline_ms > KV_OPTION_MS_MAX ||
         c->options.connect_ms > KV_OPTION_MS_MAX ||
-        c->options.retries < KV_RETRIES_UNLIMITED) {
+        c->options.retries < KV_RETRIES_UNLIMITED ||
+        (uint32_t)c->options.sessions > KV_SESSIONS_OFF) {
         return KV_EINVAL;
     }
     return 0;
@@ -183,6 +184,9 @@ static int client_init(struct kv_client *c, const struct kv_options *options)
     arena_init(&c->results, 16 * 1024, RESULTS_BYTES_MAX);
     kv_route_init(c);
     rc = options_take(c, options);
+    if (rc == 0) {
+        rc = kv_session_init(c);
+    }
     if (rc == 0) {
         rc = rpc_decoder_init(&c->decoder);
     }
@@ -267,12 +271,16 @@ static void client_end(struct kv_client *c)
         kv_conn_end(c->conns[i]);
     }
     uv_close((uv_handle_t *)&c->timer, on_handle_closed);
+    if (c->has_watch_timer) {
+        uv_close((uv_handle_t *)&c->watch_timer, on_handle_closed);
+    }
 }
 
 void kv_client_settle(struct kv_client *c)
 {
     if (c->state == CLIENT_CLOSING && !c->is_freeing && c->calls_count == 0) {
         kv_call_end_all(c, true);
+        kv_watch_end_all(c);
         client_end(c);
     }
 }
@@ -316,6 +324,7 @@ void kv_free(struct kv_client *c)
     c->is_freeing = true;
     c->state = CLIENT_CLOSING;
     kv_call_end_all(c, false);
+    kv_watch_end_all(c);
     client_end(c);
     if (own_loop != NULL) {
         own_loop_finish(own_loop);

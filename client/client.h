@@ -5,7 +5,7 @@
  * kv_call_end(). Symbols begin with kv_ and the file's noun, because a static libkv
  * shares its name space with the program that links it.
  *
- * Needs:    uv, rpc/msg.h, rpc/map.h, rpc/scan.h, raft/base.
+ * Needs:    uv, rpc/msg.h, rpc/map.h, rpc/scan.h, rpc/token.h, raft/base.
  * Used by:  client/ except kvctl.
  * Threads:  the loop's thread only.
  */
@@ -22,7 +22,9 @@
 #include "rpc/buf.h"
 #include "rpc/map.h"
 #include "rpc/msg.h"
+#include "rpc/news.h"
 #include "rpc/scan.h"
+#include "rpc/token.h"
 
 enum {
     CLIENT_CALLS_MAX = 8192,             /* Under way per client. */
@@ -36,6 +38,7 @@ enum {
     CONN_BATCH_BYTES = 256 * 1024,     /* A write goes out when it is so long. */
     CONN_READ_BYTES = 64 * 1024,
     CONN_ADDRS_MAX = 4, /* Of one host name. */
+    SESSION_BUCKETS = 256,
 };
 
 /* A ring with a sentinel: empty when it points at itself. */
@@ -67,26 +70,36 @@ struct kv_call {
     uint32_t magic;        /* CALL_MAGIC while it lives. */
     enum call_phase phase;
     struct kv_client *client;
-    struct kv_conn *conn;      /* Where it is queued or sent; NULL while waiting. */
-    struct kv_conn *avoid;     /* Failed it last: another one if there is any. */
-    struct kv_conn *hint;      /* Named by NOT_LEADER; NULL. */
-    struct kv_conn *last;      /* Was asked last; NULL before. */
-    enum kv_op op;             /* What the user asked; 0 for internal calls. */
-    bool has_moved;            /* A read that left a silent node: does so once. */
-    bool is_write;             /* Never sent again once its outcome is unknown. */
-    kv_callback callback;      /* The user's. */
-    kv_call_hook hook;         /* Or, of an internal call, this. */
-    void *ctx;                 /* The user's. */
-    uint32_t deadline_ms;      /* The total, for texts. */
-    uint64_t deadline_at;      /* On the client's clock, ms. */
-    uint64_t wake_at;          /* When the timer must look at it. */
-    uint64_t sent_at;          /* Last sending. */
-    uint32_t heap_at;          /* Its place in client->heap. */
-    uint32_t msgid;            /* Of this sending; the low bits are the slot. */
-    uint32_t sendings;         /* How often it went out. */
-    uint32_t failures;         /* Tries that ended in an error, sent or not. */
-    uint32_t connect_failures; /* Those that found nobody. */
-    int last_error;            /* KV_E* of the last try; 0. */
+    struct kv_conn *conn;  /* Where it is queued or sent; NULL while waiting. */
+    struct kv_conn *avoid; /* Failed it last: another one if there is any. */
+    struct kv_conn *hint;  /* Named by NOT_LEADER; NULL. */
+    struct kv_conn *last;  /* Was asked last; NULL before. */
+    enum kv_op op;         /* What the user asked; 0 for internal calls. */
+    uint32_t moves;        /* How often it left a node that did not answer. */
+    bool is_write;         /* Its outcome can be unknown. */
+    bool is_repeatable;    /* A write that may be sent again: session or idem. */
+    bool is_unknown;       /* A sending of it ended without saying what it did. */
+    bool is_outdated;      /* Another node leads than the one that it was sent to. */
+    bool is_restamped;     /* Its stamp was refused; a second one is the last. */
+    uint16_t slot;         /* Of a repeatable write with a number. */
+    uint64_t ordinal;      /* Among the numbered ones of the slot. */
+    uint64_t newest;       /* Of the oldest one: the last ordinal that was given. */
+    uint64_t seq;          /* Its number in the session; 0: not let through yet. */
+    uint64_t stamp_ms;     /* Cluster's time of its first sending; 0: none yet. */
+    struct call_link session_link; /* In a bucket of the session; next NULL: in none. */
+    kv_callback callback;          /* The user's. */
+    kv_call_hook hook;             /* Or, of an internal call, this. */
+    void *ctx;                     /* The user's. */
+    uint32_t deadline_ms;          /* The total, for texts. */
+    uint64_t deadline_at;          /* On the client's clock, ms. */
+    uint64_t wake_at;              /* When the timer must look at it. */
+    uint64_t sent_at;              /* Last sending. */
+    uint32_t heap_at;              /* Its place in client->heap. */
+    uint32_t msgid;                /* Of this sending; the low bits are the slot. */
+    uint32_t sendings;             /* How often it went out. */
+    uint32_t failures;             /* Tries that ended in an error, sent or not. */
+    uint32_t connect_failures;     /* Those that found nobody. */
+    int last_error;                /* KV_E* of the last try; 0. */
     char last_cause[CLIENT_CAUSE_MAX]; /* Its text. */
     struct rpc_request request;        /* Views into bytes[]. */
     uint32_t bytes_count;
@@ -100,6 +113,11 @@ struct kv_call_spec {
     kv_callback callback;
     kv_call_hook hook;
     void *ctx;
+    struct kv_conn *conn;                 /* To be asked if it can be; NULL: any. */
+    const struct kv_watch_options *watch; /* kv.watch: key, end and expected are its
+                                           * key, end and position. */
+    uint32_t watch_group;                 /* kv.watch; 0: all groups. */
+    uint64_t watch_id;                    /* kv.unwatch */
 };
 
 /* ---- a connection ---- */
@@ -160,6 +178,7 @@ struct kv_conn {
     struct scan scan;
 
     uint64_t heard_at; /* Last byte received, ms. */
+    uint64_t asked_at; /* For a sign of life, for its watches. */
     uint64_t retry_at; /* No connecting before that. */
     uint32_t failures; /* In a row. */
     int error;         /* Of the last failure, KV_E*. */
@@ -173,11 +192,36 @@ struct kv_route {
     struct map *map;                     /* NULL until the first one came. */
     struct kv_conn *conns[KV_NODES_MAX]; /* Of map->nodes[i]; NULL: no room. */
     uint32_t leaders[KV_GROUPS_MAX];     /* Node of map->groups[i]; 0 unknown. */
+    uint64_t terms[KV_GROUPS_MAX];       /* In which it led, as was told; 0: unknown. */
     struct kv_call *fetch;               /* cluster.map under way; NULL. */
     bool is_stale;                       /* Wants a fetch. */
     uint64_t fetch_at;                   /* Not before. */
     uint32_t fetch_failures;
     struct arena scratch; /* For decoding the map. */
+};
+
+/* Numbered writes by slot, oldest first. */
+struct kv_session_bucket {
+    struct call_link live;    /* With a number, not ended. */
+    struct call_link waiting; /* For a number. */
+};
+
+/* The client as a session; see session.c. */
+struct kv_session {
+    uint64_t id; /* Random; 0: writes have no numbers. */
+    uint64_t seq_next;
+    bool has_time;     /* A node has told the cluster's time, */
+    uint64_t ahead_ms; /* which is the client's clock plus this (it may wrap). */
+    struct kv_session_bucket buckets[SESSION_BUCKETS];
+};
+
+/* What the client has seen of each group: what a session token says. */
+struct kv_seen {
+    uint64_t revs[KV_GROUPS_MAX]; /* By group id; 0: nothing. */
+    uint32_t end;                 /* All of them are below it. */
+    uint32_t cluster;             /* token_cluster() */
+    bool has_cluster;
+    uint8_t token[KV_TOKEN_BYTES_MAX]; /* Made when it is asked for. */
 };
 
 enum client_state {
@@ -209,6 +253,12 @@ struct kv_client {
     uint32_t endpoints_count;
     uint32_t cursor; /* Endpoint to begin with. */
     struct kv_route route;
+    struct kv_session session;
+    struct kv_seen seen;
+
+    struct kv_watch *watches;
+    uv_timer_t watch_timer; /* When one of them is due; live with has_watch_timer. */
+    bool has_watch_timer;
 
     struct rpc_decoder decoder;
     struct arena results; /* Lists of the result being called back. */
@@ -259,6 +309,10 @@ void kv_call_sent(struct kv_call *call);
 /* Milliseconds that the server may take, for the option deadline_ms. */
 uint32_t kv_call_server_ms(const struct kv_call *call);
 
+/* Another node leads the call's group than the one that was asked: it goes there,
+ * unless an answer comes at once. */
+void kv_call_outdated(struct kv_call *call);
+
 /* Takes the call off its connection, if it is on one. */
 void kv_call_detach(struct kv_call *call);
 
@@ -283,6 +337,9 @@ void kv_conn_name(struct kv_conn *conn, const char *host, uint32_t port);
 /* Takes over a call (phase WAITING) and sees to it that it is sent. */
 void kv_conn_take(struct kv_conn *conn, struct kv_call *call);
 
+/* Connects if nothing keeps it from that. */
+void kv_conn_wake(struct kv_conn *conn);
+
 /* Has room for one more call of so many bytes. */
 bool kv_conn_has_room(const struct kv_conn *conn, size_t bytes);
 
@@ -294,6 +351,42 @@ void kv_conn_end(struct kv_conn *conn);
 
 /* Frees the memory, after the last handle closed. */
 void kv_conn_free(struct kv_conn *conn);
+
+/* ---- session.c ---- */
+
+/* Draws the session's number. Returns 0 or KV_EIO. */
+KV_MUST_CHECK int kv_session_init(struct kv_client *c);
+
+/* Servers take a number or an idempotency key with these methods. */
+bool kv_session_takes(enum rpc_method method);
+
+/* Sees whether a new call may be sent again; it has its request. */
+void kv_session_join(struct kv_call *call);
+
+/* Gives the call its number where it needs one. False: too many writes of its slot are
+ * under way; it is woken when one has ended. */
+KV_MUST_CHECK bool kv_session_admit(struct kv_call *call);
+
+/* Sets the options by which the server knows the call again. For each sending. */
+void kv_session_stamp(struct kv_call *call);
+
+/* The call ends. */
+void kv_session_leave(struct kv_call *call);
+
+/* The first call that waits for a number in the slot of this one; NULL. */
+struct kv_call *kv_session_next(const struct kv_call *call);
+
+/* A node has told the cluster's time. */
+void kv_session_time(struct kv_client *c, uint64_t time_ms);
+
+/* The server refused the call's stamp, said the time, and no sending may have done
+ * anything: takes the time over. True: it may be sent again, with a new stamp. */
+KV_MUST_CHECK bool kv_session_restamp(struct kv_call *call,
+                                      const struct rpc_reply *reply);
+
+/* Notes what a reply shows, and sets the token of a read of level session. */
+void kv_session_saw(struct kv_client *c, const struct rpc_reply *reply);
+void kv_session_token(struct kv_call *call);
 
 /* ---- route.c ---- */
 
@@ -313,6 +406,10 @@ void kv_route_learn(struct kv_client *c, const struct kv_call *call,
 
 /* Takes "host:port ..." of NOT_LEADER; returns the connection or NULL. */
 struct kv_conn *kv_route_hint(struct kv_client *c, struct kv_bytes detail);
+
+/* Takes a notification that says who leads. 0; KV_ENOTFOUND: it is another one;
+ * KV_EPROTO, KV_ENOMEM: the connection is of no use. */
+KV_MUST_CHECK int kv_route_news(struct kv_client *c, struct kv_bytes message);
 
 /* A leader is gone or not the leader: forget it, fetch the map. */
 void kv_route_doubt(struct kv_client *c, const struct kv_conn *conn);
@@ -336,6 +433,18 @@ KV_MUST_CHECK int kv_result_items(struct kv_client *c, const struct rpc_list *li
 
 /* Copies a result with all that it points to; never NULL. */
 const struct kv_result *kv_result_copy(const struct kv_result *from);
+
+/* ---- watch.c ---- */
+
+/* The connection is closing: its watches go on elsewhere, in a later turn. */
+void kv_watch_conn_lost(struct kv_conn *conn);
+
+/* A notification; what is none of ours is passed over. Calls back. 0; KV_EPROTO,
+ * KV_ENOMEM: the connection is of no use. */
+KV_MUST_CHECK int kv_watch_deliver(struct kv_conn *conn, struct kv_bytes message);
+
+/* Ends all watches: the client is going. */
+void kv_watch_end_all(struct kv_client *c);
 
 /* ---- txn.c ---- */
 

@@ -128,6 +128,7 @@ static void on_tcp_closed(uv_handle_t *handle)
 static void tcp_close(struct kv_conn *conn)
 {
     conn->state = CONN_CLOSING;
+    kv_watch_conn_lost(conn);
     uv_close((uv_handle_t *)&conn->tcp, on_tcp_closed);
 }
 
@@ -468,6 +469,8 @@ static int conn_encode(struct kv_conn *conn, struct kv_call *call)
     q->msgid = conn->round++ * CONN_INFLIGHT_MAX + slot;
     q->options.deadline_ms = kv_call_server_ms(call);
     q->options.has |= RPC_OPT_BIT(RPC_OPT_deadline_ms);
+    kv_session_stamp(call);
+    kv_session_token(call);
     rpc_request_encode(&conn->out, q);
     if (conn->out.error != 0) {
         int error = conn->out.error;
@@ -533,6 +536,8 @@ static void conn_greet(struct kv_conn *conn)
     struct rpc_request hello;
 
     rpc_request_init(&hello, RPC_HELLO, GREETING_MSGID);
+    hello.options.leaders = conn->client->options.routing == KV_ROUTE_LEADER;
+    hello.options.has |= hello.options.leaders ? RPC_OPT_BIT(RPC_OPT_leaders) : 0;
     buf_reset(&conn->out);
     rpc_request_encode(&conn->out, &hello);
     if (conn->out.error != 0) {
@@ -540,6 +545,14 @@ static void conn_greet(struct kv_conn *conn)
         return;
     }
     conn_write(conn);
+}
+
+void kv_conn_wake(struct kv_conn *conn)
+{
+    if (conn->state == CONN_IDLE && !conn->is_failing &&
+        kv_client_now(conn->client) >= conn->retry_at) {
+        conn_connect(conn);
+    }
 }
 
 bool kv_conn_has_room(const struct kv_conn *conn, size_t bytes)
@@ -579,6 +592,7 @@ static bool conn_greeted(struct kv_conn *conn, const struct rpc_reply *reply)
             return false;
         }
     }
+    kv_session_time(c, reply->error == 0 ? reply->time_ms : 0);
     (void)uv_timer_stop(&conn->timer);
     conn->state = CONN_OPEN;
     conn->failures = 0;
@@ -603,8 +617,16 @@ static bool conn_deliver(struct kv_conn *conn, struct kv_bytes message)
         conn_break(conn, KV_EPROTO, "the server sent what is not a response");
         return false;
     }
-    if (type == RPC_NOTIFICATION) {
-        return true; /* None that we asked for. */
+    if (type == RPC_NOTIFICATION && conn->state == CONN_OPEN) {
+        rc = kv_route_news(c, message);
+        if (rc == KV_ENOTFOUND) {
+            rc = kv_watch_deliver(conn, message);
+        }
+        if (rc != 0) {
+            conn_break(conn, rc, "a notification is malformed, or too large");
+            return false;
+        }
+        return conn->state == CONN_OPEN && c->state != CLIENT_ENDING;
     }
     if (conn->state == CONN_GREETING) {
         if (msgid != GREETING_MSGID ||

@@ -10,9 +10,10 @@
  * A request is a value that kv_get(), kv_put() ... make; kv_wait() carries it out and
  * blocks, kv_start() carries it out on your libuv loop and calls you back. A call has
  * one deadline over everything that happens for it, and ends in one of three
- * outcomes that are never mixed up: done, certainly not done, unknown. A write is
- * never sent again after a sending whose outcome is unknown; reads, and writes that
- * were certainly not done, are retried until the deadline unless retries are off.
+ * outcomes that are never mixed up: done, certainly not done, unknown. What fails is
+ * tried again until the deadline unless retries are off, also a write whose outcome is
+ * unknown: the client numbers its writes, and the server knows one again that it did
+ * (options.sessions). Without sessions such a write is never sent again.
  *
  * Threads:  A kv_client is not thread-safe: use one per thread or lock around it;
  *           different clients may be used from different threads at once.
@@ -124,13 +125,21 @@ enum kv_op {
     KV_OP_STATUS, /* How the groups are, as the answering node sees it. */
     KV_OP_MAP,    /* Nodes, groups, replicas and who owns which slot. */
     KV_OP_TXN,    /* Compares, then one of two lists of operations. */
+    KV_OP_LOCK,   /* Takes a lock, a permit of a semaphore, or a campaign. */
+    KV_OP_LOCK_KEEPALIVE,
+    KV_OP_LOCK_RELEASE,
+    KV_OP_LOCK_INFO,
+    KV_OP_GETSET,   /* Sets a key, and answers what it held. */
+    KV_OP_SET_W,    /* An operator changes the write quorum of a group. */
+    KV_OP_DELRANGE, /* Deletes the first keys of a range. */
 };
 
 /* How fresh a read must be. The server refuses levels that it does not have yet. */
 enum kv_level {
     KV_LEVEL_LINEARIZABLE = 0, /* Sees every write acknowledged before it began. */
     KV_LEVEL_QUORUM,           /* The same, without the leader. */
-    KV_LEVEL_SESSION,          /* Never older than what this client has seen. */
+    KV_LEVEL_SESSION,          /* Never older than what this client has seen, from any
+                                * replica; see kv_token(). */
     KV_LEVEL_STALE,            /* Whatever the replica has; see max_age_ms. */
 };
 
@@ -140,12 +149,16 @@ enum kv_what {
     KV_WHAT_VALUE = 0, /* Of a key that does not exist: differs from every value. */
     KV_WHAT_REV,       /* Of a key that does not exist: 0. */
     KV_WHAT_EXISTS,
+    KV_WHAT_LOCK, /* Key: a lock's name, with the {tag} of the keys. EQ: it is held with
+                   * the token `rev`; NE: it is not. */
+    KV_WHAT_LEASE, /* Ms that are left of the key's time to live (operand: `rev`);
+                    * 0: it has none. */
 };
 
 enum kv_test {
     KV_TEST_EQ = 0,
     KV_TEST_NE,
-    KV_TEST_LT, /* Values: bytewise. KV_WHAT_EXISTS takes EQ and NE only. */
+    KV_TEST_LT, /* Values: bytewise. The last two take EQ and NE only. */
     KV_TEST_GT,
     KV_TEST_LE,
     KV_TEST_GE,
@@ -169,6 +182,7 @@ struct kv_txn_op {
     struct kv_view value;
     int64_t delta;
     uint32_t limit;
+    uint32_t ttl_ms;
 };
 
 /* All keys must share one slot: give them the same {tag}. At most 128 of each list. */
@@ -195,7 +209,33 @@ struct kv_request {
     enum kv_level level;  /* get, range */
     uint32_t max_age_ms;  /* KV_LEVEL_STALE: refuse older answers; 0: any age. */
     uint32_t limit;       /* range: items at most; 0: the server's default. */
-    bool no_forward;      /* The node that is asked must answer by itself. */
+    /* Writes: replicas to hold it durably, where more than the group's W; 0: W.
+     * Fewer at the deadline: it is done, and `replicas` of the result says how many.
+     * set_w: the new W; 0: the majority. */
+    uint32_t w;
+    uint32_t group; /* set_w */
+    /* put del getset: only where the key has this revision; 0: where it does not exist.
+     * -> swapped; where not: rev is the current one, and nothing was changed. */
+    uint64_t if_rev;
+    bool has_if_rev;
+    bool no_forward; /* The node that is asked must answer by itself. */
+
+    struct kv_view owner; /* lock: who asks; another one for each holder. */
+    uint32_t permits;     /* lock: of a semaphore; 0 and 1: a lock. */
+    uint32_t ttl_ms;      /* lock: of its lease; 0: 10 seconds. put, getset: the key
+                           * ends after that, up to 30 days; 0: it does not, and what
+                           * it had before does not count any more. */
+    uint32_t wait_ms;     /* lock: how long to stand in the queue; 0: not at all. */
+    uint64_t lock_token;  /* keepalive, release; 0 in release: by owner. */
+
+    /* get put del cas incr range txn: refused (KV_ERR_FENCED) where a newer holder of
+     * the lock was seen. An empty name: no fence. */
+    struct kv_view fence_lock;
+    uint64_t fence_token;
+    /* Writes: a name of your choice, 1 to 255 bytes, under which this one is done once
+     * at most, whoever sends it, for idem_ttl_ms (0: 5 minutes; at most a day). */
+    struct kv_view idem;
+    uint32_t idem_ttl_ms;
 };
 
 static inline struct kv_request kv_request_make(enum kv_op op, struct kv_view key)
@@ -218,6 +258,15 @@ static inline struct kv_request kv_get(struct kv_view key)
 static inline struct kv_request kv_put(struct kv_view key, struct kv_view value)
 {
     struct kv_request request = kv_request_make(KV_OP_PUT, key);
+
+    request.value = value;
+    return request;
+}
+
+/* Sets the key. -> rev; found, value: what it held before */
+static inline struct kv_request kv_getset(struct kv_view key, struct kv_view value)
+{
+    struct kv_request request = kv_request_make(KV_OP_GETSET, key);
 
     request.value = value;
     return request;
@@ -261,6 +310,18 @@ static inline struct kv_request kv_range(struct kv_view begin, struct kv_view en
     return request;
 }
 
+/* One step of a range that is deleted, bounds as in kv_range(): of each group the first
+ * `limit` keys in it (0: 1,000), or as many as have 1 MiB. The groups' parts are not
+ * one moment. With `more`, go on at `next`. KV_UNKNOWN: some of it may be done.
+ * -> number (keys deleted), more, next */
+static inline struct kv_request kv_delrange(struct kv_view begin, struct kv_view end)
+{
+    struct kv_request request = kv_request_make(KV_OP_DELRANGE, begin);
+
+    request.value = end;
+    return request;
+}
+
 /* Compares and operations, atomic and isolated: nothing else happens in between, and
  * all of a list is carried out, or nothing. -> succeeded, results, rev
  * Errors besides the usual: KV_ERR_CROSS_SLOT; KV_ERR_BAD_REQUEST (incr of a value that
@@ -271,6 +332,56 @@ static inline struct kv_request kv_transact(const struct kv_txn *txn)
     struct kv_request request = kv_request_make(KV_OP_TXN, kv_nil());
 
     request.txn = txn;
+    return request;
+}
+
+/* Takes a lock, or waits for it (wait_ms). Asking again as the same owner finds the
+ * token, or the place in the queue, so this is sent again until the deadline. Held:
+ * count ttl_ms from before you called, and keep it alive by then. An error leaves open
+ * whether it is held: release it by owner, or let its lease run out.
+ * -> held, token, ttl_ms; not held: place in the queue (0: none) */
+static inline struct kv_request kv_lock(struct kv_view name, struct kv_view owner)
+{
+    struct kv_request request = kv_request_make(KV_OP_LOCK, name);
+
+    request.owner = owner;
+    return request;
+}
+
+/* -> ttl_ms; KV_ERR_FENCED: it is lost */
+static inline struct kv_request kv_lock_keepalive(struct kv_view name, uint64_t token)
+{
+    struct kv_request request = kv_request_make(KV_OP_LOCK_KEEPALIVE, name);
+
+    request.lock_token = token;
+    return request;
+}
+
+/* -> released */
+static inline struct kv_request kv_lock_release(struct kv_view name, uint64_t token)
+{
+    struct kv_request request = kv_request_make(KV_OP_LOCK_RELEASE, name);
+
+    request.lock_token = token;
+    return request;
+}
+
+/* -> items (key: owner, value: what it shows, rev: token), permits, waiting */
+static inline struct kv_request kv_lock_info(struct kv_view name)
+{
+    return kv_request_make(KV_OP_LOCK_INFO, name);
+}
+
+/* Changes W, the replicas of a group that must hold a write before it is acknowledged:
+ * from the majority to all of them; 0: the majority. Done when both the old and the new
+ * W hold the change. With W = all, one node that is down stops the group's writes.
+ * -> w. KV_ERR_BAD_QUORUM: a W that cannot be. */
+static inline struct kv_request kv_set_w(uint32_t group, uint32_t w)
+{
+    struct kv_request request = kv_request_make(KV_OP_SET_W, kv_nil());
+
+    request.group = group;
+    request.w = w;
     return request;
 }
 
@@ -364,22 +475,35 @@ struct kv_result {
     bool found;           /* get; cas not swapped: the key exists. */
     bool deleted;         /* del */
     bool swapped;         /* cas */
-    bool more;            /* range: there are more items, from `next` on. */
+    bool more;            /* range, delrange: there are more items, from `next` on. */
     struct kv_view value; /* get, cas; nil where not found. */
-    int64_t number;       /* incr: the new value. */
+    int64_t number;       /* incr: the new value; delrange: keys deleted. */
     uint64_t rev;         /* Compares within a key. */
-    const struct kv_item *items; /* range, ascending keys. */
+    uint32_t replicas;    /* A write with w: that hold it, at least; look at it. */
+    uint32_t w;           /* set_w: what W is now. */
+    bool held;            /* lock */
+    bool released;        /* release */
+    uint64_t token;       /* lock: only grows for this lock. */
+    uint32_t ttl_ms;      /* lock, keepalive; get: left of its time, 0: no end. */
+    uint32_t place;       /* lock, not held: 1 is the next. */
+    uint32_t waiting;     /* info */
+    uint32_t permits;     /* info; 0: nobody holds it. */
+    const struct kv_item *items; /* range, ascending keys; info. */
     size_t items_count;
-    struct kv_view next; /* range with `more`: where the next one begins. */
-    bool succeeded;      /* txn: all compares were true. */
+    struct kv_view next;                 /* With `more`: where the next one begins. */
+    bool succeeded;                      /* txn: all compares were true. */
     const struct kv_txn_result *results; /* txn: of the list that was carried out. */
     size_t results_count;
     struct kv_at at;                  /* The first of `ats`. */
     const struct kv_at *ats;          /* One per group that answered. */
     size_t ats_count;                 /* 0 on error. */
     const struct kv_cluster *cluster; /* status, map; NULL otherwise. */
-    uint32_t sendings;                /* How often the request went out: 0, 1, ... */
-    const char *endpoint;             /* "host:port" asked last; "" for none. */
+    bool
+        repeated; /* A write: an earlier sending did it, this is what came of it then. A
+                    * txn then has no results; a cas that did not swap has a value only
+                    * while that is the current one. */
+    uint32_t sendings;    /* How often the request went out: 0, 1, ... */
+    const char *endpoint; /* "host:port" asked last; "" for none. */
 };
 
 /* ---- a client ---- */
@@ -390,6 +514,12 @@ struct uv_loop_s; /* uv_loop_t of <uv.h>. */
 enum kv_routing {
     KV_ROUTE_LEADER = 0,   /* Learn the map; ask the leader of the key's group. */
     KV_ROUTE_ENDPOINTS = 1 /* Ask only the endpoints given; they forward. */
+};
+
+enum kv_sessions {
+    KV_SESSIONS_ON = 0, /* Writes are sent again until their outcome is known. Costs
+                         * a fifth of the throughput of small puts at full load. */
+    KV_SESSIONS_OFF = 1 /* Not where it is unknown. retries 0 does that, too. */
 };
 
 enum kv_log_level {
@@ -418,6 +548,7 @@ struct kv_options {
     /* One line of text, without a newline; NULL: silence. */
     void (*log)(void *ctx, enum kv_log_level level, const char *line);
     void *log_ctx;
+    enum kv_sessions sessions;
 };
 
 /* Sets the defaults. */
@@ -469,6 +600,92 @@ KV_API void kv_close(struct kv_client *client, void (*on_closed)(void *ctx), voi
  * KV_ERR_CLOSED and its outcome. The client's handles close as your loop runs on: run
  * it once more before uv_loop_close(). After kv_close(), its callback comes then. */
 KV_API void kv_free(struct kv_client *client);
+
+/* ---- session tokens ---- */
+
+/* What this client has seen, in few bytes: 13 for one group, 41 for eight. A client
+ * that is given it sees as much in its reads of KV_LEVEL_SESSION. Valid until the
+ * client's next call or callback; empty where nothing was seen yet. */
+KV_API struct kv_view kv_token(struct kv_client *client);
+
+/* From now on this client's reads of KV_LEVEL_SESSION also see what the token stands
+ * for. Returns 0; KV_ERR_INVALID: it is none, was changed, or is another cluster's. */
+KV_API int kv_token_add(struct kv_client *client, struct kv_view token);
+
+/* ---- watches ---- */
+
+struct kv_watch;
+
+enum kv_event_type {
+    KV_EVENT_PUT = 0,
+    KV_EVENT_DEL,
+    KV_EVENT_EXPIRE,   /* Its time to live ended. */
+    KV_EVENT_DELRANGE, /* A range was deleted that it lies in. */
+};
+
+struct kv_event {
+    enum kv_event_type type;
+    struct kv_view key;
+    struct kv_view value; /* put; nil otherwise. */
+    struct kv_view prev;  /* The value before, where it was asked for; nil: none. */
+    uint64_t rev;         /* All changes of one revision come in one batch. */
+};
+
+/* What a watch tells; all of it is valid until the callback returns. No events: it
+ * began (again), or only its position moved. */
+struct kv_watch_batch {
+    int error;        /* Not 0: the watch is over, and freed behind the callback. */
+    const char *text; /* error: one line. */
+    const struct kv_event *events;
+    size_t events_count;
+    struct kv_view pos; /* Everything before it was told: keep it, and a watch that
+                         * begins with it goes on here without a gap or a repetition. */
+};
+
+enum kv_watch_what {
+    KV_WATCH_KEY = 0,
+    KV_WATCH_PREFIX, /* All keys that begin with `key`; an empty one: all keys. */
+    KV_WATCH_RANGE,  /* key <= k < end; an empty end: to the last. */
+};
+
+enum kv_watch_only {
+    KV_WATCH_ALL = 0,
+    KV_WATCH_PUTS,
+    KV_WATCH_DELETES, /* Those of expired keys and of ranges, too. */
+};
+
+typedef void (*kv_watch_callback)(struct kv_client *client, struct kv_watch *watch,
+                                  const struct kv_watch_batch *batch, void *ctx);
+
+struct kv_watch_options {
+    size_t size; /* Of this struct: kv_watch_options_init() sets it. */
+    enum kv_watch_what what;
+    struct kv_view key, end;
+    struct kv_view pos; /* Where to go on; nil or empty: from now. */
+    bool prev;          /* Events carry the value before. */
+    enum kv_watch_only only;
+    kv_watch_callback callback;
+    void *ctx;
+};
+
+/* Sets the defaults. */
+KV_API void kv_watch_options_init(struct kv_watch_options *options);
+
+/* Begins a watch on your loop; what you pass in is copied. Every change is told once,
+ * in the order of its group's revisions (keys of different groups: in no promised
+ * order), and only when it can never be taken back. Where no node has all its groups
+ * it is one watch per group, of those that there are when it begins. It goes on by
+ * itself, at any node, when a connection breaks, and ends only with an error:
+ * KV_ERR_COMPACTED (no node keeps what came behind its position any more: read the keys
+ * anew), KV_ERR_BAD_REQUEST, KV_ERR_CLOSED (the client was closed), KV_ERR_NO_MEMORY.
+ * Returns 0; KV_ERR_INVALID (options, or a client with a private loop),
+ * KV_ERR_TOO_LARGE, KV_ERR_CLOSED, KV_ERR_NO_MEMORY. */
+KV_API int kv_watch_start(struct kv_client *client,
+                          const struct kv_watch_options *options,
+                          struct kv_watch **out_watch);
+
+/* Ends a watch without a further callback; not to be called once it told an error. */
+KV_API void kv_watch_stop(struct kv_watch *watch);
 
 /* ---- looking in ---- */
 

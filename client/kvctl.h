@@ -25,7 +25,7 @@ enum ctl_exit {
     CTL_USAGE = 2,   /* Wrong arguments. */
     CTL_CONNECT = 3, /* No endpoint can be reached. */
     CTL_REFUSED = 4, /* Certainly not applied. */
-    CTL_UNKNOWN = 5, /* The outcome is unknown. */
+    CTL_UNKNOWN = 5, /* The outcome is unknown; or --w is not known to be reached. */
     CTL_AUTH = 6,
     CTL_DATA = 7, /* Damaged data, an I/O error, out of memory. */
 };
@@ -51,6 +51,11 @@ enum ctl_format {
     X(LEVEL, "level", 0, true, "LEVEL        linearizable, quorum, session or stale")  \
     X(MAX_AGE, "max-age", 0, true, "1s           of a stale read; else the leader")    \
     X(EXPLAIN, "explain", 0, false, "say on stderr where the answer comes from")       \
+    X(W, "w", 0, true, "N            replicas that must hold the write, above W")      \
+    X(IF_REV, "if-rev", 0, true,                                                       \
+      "N            only if the key has this revision, 0: none")                       \
+    X(SKIP, "skip", 0, true, "N            go on behind line N")                       \
+    X(GROUP, "group", 0, true, "G            only this group")                         \
     X(LIMIT, "limit", 0, true, "N            at most N items")                         \
     X(KEYS_ONLY, "keys-only", 0, false, "without the values")                          \
     X(MIX, "mix", 0, true, "get=9,put=1  parts: get put del incr cas range")           \
@@ -66,7 +71,21 @@ enum ctl_format {
     X(BYTES, "bytes", 0, true, "256          of a value")                              \
     X(FILL, "fill", 0, false, "write every key once before")                           \
     X(ROUTING, "routing", 0, true, "leader       or endpoints: they forward")          \
-    X(SEED, "seed", 0, true, "1            of keys, mix and values")
+    X(SEED, "seed", 0, true, "1            of keys, mix and values")                   \
+    X(TTL, "ttl", 0, true, "10s          of the lease or key")                         \
+    X(WAIT, "wait", 0, true, "1m           at most for the lock; 0: not at all")       \
+    X(FENCE, "fence", 0, true,                                                         \
+      "NAME:TOKEN   only as the lock's newest holder (KVCTL_FENCE)")                   \
+    X(SESSION, "session", 0, true, "off          or on: writes happen once")           \
+    X(TOKEN, "token", 0, true, "FILE         what was seen, kept from run to run")     \
+    X(IDEM, "idem", 0, true, "KEY          done once under this name, by whomever")    \
+    X(IDEM_TTL, "idem-ttl", 0, true, "5m           how long that holds")               \
+    X(RANGE, "range", 0, false, "KEY and END: keys from KEY on, END not included")     \
+    X(FROM, "from", 0, true,                                                           \
+      "KEY|POS      export, del: from this key; watch: behind this (hex)")             \
+    X(PREV, "prev", 0, false, "with the value before")                                 \
+    X(ONLY, "only", 0, true, "put|del      only those changes")                        \
+    X(POS, "pos", 0, false, "say on stderr where the watch stands")
 
 enum ctl_option {
 #define CTL_OPTION_ENUM(bit, name, letter, has_value, help) CTL_OPT_##bit,
@@ -75,7 +94,9 @@ enum ctl_option {
     CTL_OPTIONS_COUNT,
 };
 
-#define CTL_BIT(bit) (1u << CTL_OPT_##bit)
+_Static_assert(CTL_OPTIONS_COUNT <= 64, "each option has a bit");
+
+#define CTL_BIT(bit) (UINT64_C(1) << CTL_OPT_##bit)
 
 enum {
     CTL_WORDS_MAX = 1024, /* txn takes lists. */
@@ -90,7 +111,7 @@ struct ctl_command {
     const char *words; /* What the usage line says behind the name. */
     const char *help;  /* One line. */
     const char *more;  /* Examples and details, with newlines. */
-    uint32_t options;  /* CTL_BIT() of those that it has besides the global ones. */
+    uint64_t options;  /* CTL_BIT() of those that it has besides the global ones. */
     int words_min;
     int words_max;
     int (*run)(struct ctl *ctl); /* Returns an enum ctl_exit. */
@@ -99,14 +120,19 @@ struct ctl_command {
 /* One run of kvctl. */
 struct ctl {
     const struct ctl_command *command;
-    const char *words[CTL_WORDS_MAX]; /* Behind the command. */
+    const char *words[CTL_WORDS_MAX + 1]; /* Behind the command; a NULL ends them. */
     int words_count;
-    uint32_t given;                        /* CTL_BIT() of the options given. */
+    int words_ended; /* How many stood before "--"; -1: it was not there. */
+    uint64_t given;  /* CTL_BIT() of the options given. */
     const char *values[CTL_OPTIONS_COUNT]; /* Theirs. */
     enum ctl_format format;
     uint32_t timeout_ms;  /* For all calls of this run together, */
     uint64_t deadline_at; /* counted from ctl_open(); ms of uv_hrtime(). */
     uint32_t limit;
+    uint32_t w;      /* 0: not given. */
+    bool is_short;   /* A write is done, but w replicas are not known to hold it. */
+    uint64_t if_rev; /* IF_REV, where it is given. */
+    uint32_t group;  /* GROUP, where it is given. */
     const char *endpoints;
     const char *endpoints_from;      /* Where they were found, for messages. */
     struct kv_client *client;        /* Opened by ctl_open(). */
@@ -134,14 +160,18 @@ int ctl_args_parse(struct ctl *ctl, int argc, char **argv);
 
 static inline bool ctl_has(const struct ctl *ctl, enum ctl_option option)
 {
-    return (ctl->given & (1u << option)) != 0;
+    return (ctl->given & (UINT64_C(1) << option)) != 0;
 }
 
 /* The commands, ended by one without a name; by name, or NULL. */
 extern const struct ctl_command ctl_commands[];
 const struct ctl_command *ctl_command_find(const char *name);
 
-/* Reads "5s", "500ms", "2m", "1.5s" or "3" (seconds). Returns ms, 0 when it is none. */
+/* A whole decimal number from 0 to `most`. False: it is none. */
+bool ctl_number_parse(const char *text, uint64_t most, uint64_t *out);
+
+/* Reads "5s", "500ms", "2m", "1.5h", "7d" or "3" (seconds). Returns ms, 0 when it is
+ * none, or longer than a key may live. */
 uint32_t ctl_time_parse(const char *text);
 
 /* Edits (insert, delete, replace, swap neighbours) between two words. */
@@ -182,6 +212,14 @@ int ctl_result_fail(struct ctl *ctl, const struct kv_result *result);
  * there is none. The text is in the arena. */
 const char *ctl_endpoints_find(struct ctl *ctl);
 
+/* ---- kvctl_token.c ---- */
+
+/* With --token: gives the client what the file says, keeps there what it has seen
+ * since. A file that is not there says nothing. Return CTL_OK, or CTL_DATA after a
+ * message. */
+int ctl_token_load(struct ctl *ctl);
+int ctl_token_save(struct ctl *ctl);
+
 /* ---- kvctl_out.c ---- */
 
 /* printf into the arena; ends the process' work with "" when there is no memory. */
@@ -212,9 +250,39 @@ void ctl_table_print(const struct ctl_table *t);
 /* Flushes stdout. Returns `status`, or CTL_DATA when it could not be written. */
 int ctl_flush(int status);
 
-/* ---- kvctl_kv.c, kvctl_txn.c, kvctl_cluster.c and kvctl_bench.c: the commands ---- */
+/* ---- kvctl_scan.c ---- */
+
+/* How far a long command is; shown on stderr where that is a terminal. */
+struct ctl_progress {
+    const char *what; /* "exported" */
+    uint64_t count;
+    uint64_t shown_ms; /* 0: never. */
+};
+void ctl_progress_show(struct ctl_progress *p, uint64_t count, const char *unit);
+void ctl_progress_end(const struct ctl_progress *p);
+
+/* Where the keys with this prefix end: writes the bound, as many bytes as the prefix at
+ * most, and returns its length; 0: behind the last key. */
+size_t ctl_prefix_end(const char *prefix, uint8_t *out);
+
+/* Reads \xNN as ctl_escape() writes it. Returns the length, at most `room`. */
+size_t ctl_unescape(const char *text, uint8_t *out, size_t room);
+
+/* `del` of a prefix or range. */
+int ctl_del_range(struct ctl *ctl);
+
+/* ---- kvctl_lock.c ---- */
+
+/* Puts --fence or KVCTL_FENCE into a request on keys. CTL_OK or CTL_USAGE. */
+int ctl_fence(struct ctl *ctl, struct kv_request *request);
+int ctl_lock(struct ctl *ctl);
+int ctl_sem(struct ctl *ctl);
+int ctl_election(struct ctl *ctl);
+
+/* ---- the commands: the other kvctl_*.c ---- */
 
 int ctl_put(struct ctl *ctl);
+int ctl_getset(struct ctl *ctl);
 int ctl_get(struct ctl *ctl);
 int ctl_del(struct ctl *ctl);
 int ctl_cas(struct ctl *ctl);
@@ -223,6 +291,10 @@ int ctl_range(struct ctl *ctl);
 int ctl_txn(struct ctl *ctl);
 int ctl_status(struct ctl *ctl);
 int ctl_ring(struct ctl *ctl);
+int ctl_cluster(struct ctl *ctl);
+int ctl_import(struct ctl *ctl);
+int ctl_export(struct ctl *ctl);
 int ctl_bench(struct ctl *ctl);
+int ctl_watch(struct ctl *ctl);
 
 #endif

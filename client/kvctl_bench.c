@@ -99,6 +99,7 @@ static bool mix_parse(const char *text, uint32_t *weights)
 static int shape_parse(struct ctl *ctl, struct load_options *o)
 {
     const char *routing = ctl->values[CTL_OPT_ROUTING];
+    const char *session = ctl->values[CTL_OPT_SESSION];
     struct keys keys;
 
     if (ctl_has(ctl, CTL_OPT_MIX) && !mix_parse(ctl->values[CTL_OPT_MIX], o->weights)) {
@@ -113,6 +114,12 @@ static int shape_parse(struct ctl *ctl, struct load_options *o)
                         "\"%s\" is not one of: uniform, zipfian[:0.99], sequential, "
                         "hot[:90]",
                         o->keys);
+    }
+    if (ctl_has(ctl, CTL_OPT_SESSION)) {
+        if (strcmp(session, "on") != 0 && strcmp(session, "off") != 0) {
+            return ctl_fail(CTL_USAGE, "\"%s\" is not one of: on, off", session);
+        }
+        o->sessions = session[1] == 'n' ? KV_SESSIONS_ON : KV_SESSIONS_OFF;
     }
     if (!ctl_has(ctl, CTL_OPT_ROUTING) || strcmp(routing, "leader") == 0) {
         o->routing = KV_ROUTE_LEADER;
@@ -138,6 +145,7 @@ static int options_parse(struct ctl *ctl, struct load_options *o)
         .seed = 1,
         .fill = ctl_has(ctl, CTL_OPT_FILL),
         .deadline_ms = ctl->timeout_ms,
+        .sessions = KV_SESSIONS_OFF,
     };
     const struct {
         enum ctl_option option;
@@ -244,6 +252,8 @@ static json_t *options_json(const struct load_options *o)
     ctl_json_set(out, "spread", json_string(o->keys));
     ctl_json_set(out, "bytes", json_integer(o->value_bytes));
     ctl_json_set(out, "warmup_s", json_real(ms(o->warmup_ns) / 1000));
+    ctl_json_set(out, "session",
+                 json_string(o->sessions == KV_SESSIONS_ON ? "on" : "off"));
     ctl_json_set(out, "routing",
                  json_string(o->routing == KV_ROUTE_LEADER ? "leader" : "endpoints"));
     ctl_json_set(out, "seed", json_integer((json_int_t)o->seed));

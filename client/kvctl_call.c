@@ -133,7 +133,8 @@ int ctl_open(struct ctl *ctl)
     kv_options_init(&options);
     options.endpoints = ctl->endpoints;
     options.deadline_ms = ctl->timeout_ms;
-    options.connect_ms = KV_MIN(ctl->timeout_ms, CONNECT_MS);
+    /* A node that stands still takes connections and says nothing: on to the next. */
+    options.connect_ms = KV_MIN((ctl->timeout_ms + 2) / 3, CONNECT_MS);
     options.connect_rounds = 1;
     options.routing = KV_ROUTE_ENDPOINTS;
     options.log = on_log;
@@ -145,7 +146,7 @@ int ctl_open(struct ctl *ctl)
     if (rc != 0) {
         return ctl_fail(CTL_DATA, "%s", kv_strerror(rc));
     }
-    return CTL_OK;
+    return ctl_token_load(ctl);
 }
 
 /* ---- calls ---- */
@@ -158,7 +159,7 @@ static int status_of(const struct kv_result *result)
     }
     switch (result->error) {
     case KV_ERR_CONNECT:
-        return CTL_CONNECT;
+        return result->sendings == 0 ? CTL_CONNECT : CTL_REFUSED;
     case KV_ERR_INVALID:
         return CTL_USAGE;
     case KV_ERR_DENIED:
@@ -222,6 +223,25 @@ uint32_t ctl_left_ms(const struct ctl *ctl)
     return now < ctl->deadline_at ? (uint32_t)(ctl->deadline_at - now) : 0;
 }
 
+/* --idem and --idem-ttl, which only commands have that write. */
+static int idem_take(const struct ctl *ctl, struct kv_request *out)
+{
+    if (ctl_has(ctl, CTL_OPT_IDEM)) {
+        out->idem = kv_str(ctl->values[CTL_OPT_IDEM]);
+        if (out->idem.len == 0) {
+            return ctl_fail(CTL_USAGE, "--idem is empty; it names the write");
+        }
+    }
+    if (ctl_has(ctl, CTL_OPT_IDEM_TTL)) {
+        out->idem_ttl_ms = ctl_time_parse(ctl->values[CTL_OPT_IDEM_TTL]);
+        if (out->idem_ttl_ms == 0 || out->idem.len == 0) {
+            return ctl_fail(CTL_USAGE, "--idem-ttl is a time, and needs --idem; write "
+                                       "it like: --idem order-1 --idem-ttl 10m");
+        }
+    }
+    return CTL_OK;
+}
+
 int ctl_call(struct ctl *ctl, struct kv_request request,
              const struct kv_result **out_result)
 {
@@ -231,16 +251,38 @@ int ctl_call(struct ctl *ctl, struct kv_request request,
     if (status != CTL_OK) {
         return status;
     }
+    if ((request.op >= KV_OP_GET && request.op <= KV_OP_RANGE) ||
+        request.op == KV_OP_TXN || request.op == KV_OP_GETSET ||
+        request.op == KV_OP_DELRANGE) {
+        status = ctl_fence(ctl, &request);
+        if (status != CTL_OK) {
+            return status;
+        }
+    }
+    request.has_if_rev = ctl_has(ctl, CTL_OPT_IF_REV); /* So does --if-rev. */
+    request.if_rev = ctl->if_rev;
+    request.w = ctl->w != 0 ? ctl->w : request.w; /* Only writes have --w. */
     request.deadline_ms = ctl_left_ms(ctl);
     if (request.deadline_ms == 0) {
         return ctl_fail(CTL_REFUSED, "not done within %u ms. Try a longer --timeout",
                         ctl->timeout_ms);
+    }
+    status = idem_take(ctl, &request);
+    if (status != CTL_OK) {
+        return status;
     }
     result = kv_wait(ctl->client, request);
     if (result->error != 0) {
         status = ctl_result_fail(ctl, result);
         kv_result_free(result);
         return status;
+    }
+    if (ctl->w != 0 && result->replicas < ctl->w) {
+        ctl->is_short = true;
+        (void)ctl_fail(CTL_UNKNOWN,
+                       "done, but of the %u replicas asked for only %u are known to "
+                       "hold it. See: kvctl status",
+                       ctl->w, result->replicas);
     }
     *out_result = result;
     return CTL_OK;

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 /* X(bit, name, letter, has_value, help) as one line, when the bit is in `bits`. */
-static void options_print(uint32_t bits)
+static void options_print(uint64_t bits)
 {
     static const struct {
         const char *name;
@@ -19,7 +19,7 @@ static void options_print(uint32_t bits)
     };
 
     for (int i = 0; i < CTL_OPTIONS_COUNT; i++) {
-        if ((bits & (1u << i)) == 0 || rows[i].help[0] == '\0') {
+        if ((bits & (UINT64_C(1) << i)) == 0 || rows[i].help[0] == '\0') {
             continue;
         }
         if (rows[i].letter != 0) {
@@ -32,7 +32,7 @@ static void options_print(uint32_t bits)
 
 void ctl_help_print(const struct ctl_command *command)
 {
-    const uint32_t global = CTL_BIT(ENDPOINTS) | CTL_BIT(TIMEOUT) | CTL_BIT(OUTPUT);
+    const uint64_t global = CTL_BIT(ENDPOINTS) | CTL_BIT(TIMEOUT) | CTL_BIT(OUTPUT);
 
     if (command != NULL) {
         printf("usage: kvctl [OPTIONS] %s %s\n%s: %s\n", command->name, command->words,
@@ -59,7 +59,7 @@ void ctl_help_print(const struct ctl_command *command)
         "below the current folder: the cluster that `make up` started.\n\n"
         "exit status:\n"
         "  0 done                          4 certainly not applied\n"
-        "  1 not found, condition false    5 outcome unknown\n"
+        "  1 not found, condition false    5 outcome unknown, --w not reached\n"
         "  2 wrong usage                   6 not allowed\n"
         "  3 cannot connect                7 data or I/O error\n");
 }

@@ -1,4 +1,4 @@
-/* client/kvctl_kv.c - the commands on keys: put get del cas incr range. */
+/* client/kvctl_kv.c - the commands on keys: put get getset del cas incr range. */
 #include "client/kvctl.h"
 
 #include <errno.h>
@@ -58,6 +58,9 @@ static json_t *json_result(const struct kv_result *r)
     json_t *out = json_object();
 
     ctl_json_set(out, "rev", json_integer((json_int_t)r->rev));
+    if (r->repeated) {
+        ctl_json_set(out, "repeated", json_true());
+    }
     if (r->ats_count > 0) {
         ctl_json_set(out, "at", ctl_json_at(&r->at));
     }
@@ -77,19 +80,68 @@ static void table_one(struct ctl *ctl, const char *what, const char *text, uint6
     ctl_table_print(&t);
 }
 
+/* A write with --if-rev that was not carried out: says so, and frees the result. */
+static int not_swapped(struct ctl *ctl, const struct kv_result *r)
+{
+    int status;
+
+    if (ctl->format == CTL_JSON) {
+        json_t *out = json_result(r);
+
+        ctl_json_set(out, "swapped", json_false());
+        ctl_json_print(out);
+        status = CTL_NO;
+    } else {
+        status = ctl_fail(CTL_NO, "the revision of %s is %llu; nothing was changed",
+                          ctl_escape(ctl, kv_str(ctl->words[0])),
+                          (unsigned long long)r->rev);
+    }
+    kv_result_free(r);
+    return status;
+}
+
+static bool is_swapped(const struct ctl *ctl, const struct kv_result *r)
+{
+    return r->swapped || !ctl_has(ctl, CTL_OPT_IF_REV);
+}
+
 /* ---- commands ---- */
+
+/* --ttl of a key. CTL_OK, or CTL_USAGE after a message. */
+static int ttl_take(const struct ctl *ctl, struct kv_request *out)
+{
+    if (ctl_has(ctl, CTL_OPT_TTL)) {
+        out->ttl_ms = ctl_time_parse(ctl->values[CTL_OPT_TTL]);
+        if (out->ttl_ms == 0) {
+            return ctl_fail(CTL_USAGE, "\"%s\" is not a time; write it like: --ttl 10s",
+                            ctl->values[CTL_OPT_TTL]);
+        }
+    }
+    return CTL_OK;
+}
+
+/* `put` and `getset`: KEY VALUE. */
+static int set_call(struct ctl *ctl, enum kv_op op, const struct kv_result **out)
+{
+    struct kv_request request = kv_request_make(op, kv_str(ctl->words[0]));
+    int status = value_take(ctl, ctl->words[1], &request.value);
+
+    if (status == CTL_OK) {
+        status = ttl_take(ctl, &request);
+    }
+    return status == CTL_OK ? ctl_call(ctl, request, out) : status;
+}
 
 int ctl_put(struct ctl *ctl)
 {
     const struct kv_result *r;
-    struct kv_view value;
-    int status = value_take(ctl, ctl->words[1], &value);
+    int status = set_call(ctl, KV_OP_PUT, &r);
 
-    if (status == CTL_OK) {
-        status = ctl_call(ctl, kv_put(kv_str(ctl->words[0]), value), &r);
-    }
     if (status != CTL_OK) {
         return status;
+    }
+    if (!is_swapped(ctl, r)) {
+        return not_swapped(ctl, r);
     }
     if (ctl->format == CTL_JSON) {
         ctl_json_print(json_result(r));
@@ -172,6 +224,9 @@ int ctl_get(struct ctl *ctl)
         ctl_json_bytes(out, "key", kv_str(ctl->words[0]));
         ctl_json_set(out, "found", json_boolean(r->found));
         ctl_json_bytes(out, "value", r->value);
+        if (r->ttl_ms > 0) {
+            ctl_json_set(out, "ttl_ms", json_integer(r->ttl_ms));
+        }
         ctl_json_print(out);
     } else if (!r->found) {
         (void)ctl_fail(CTL_NO, "key not found: %s",
@@ -189,10 +244,18 @@ int ctl_get(struct ctl *ctl)
 int ctl_del(struct ctl *ctl)
 {
     const struct kv_result *r;
-    int status = ctl_call(ctl, kv_del(kv_str(ctl->words[0])), &r);
+    int status;
 
+    if (ctl->words_count != 1 || ctl_has(ctl, CTL_OPT_RANGE) ||
+        ctl_has(ctl, CTL_OPT_PREFIX) || ctl_has(ctl, CTL_OPT_FROM)) {
+        return ctl_del_range(ctl);
+    }
+    status = ctl_call(ctl, kv_del(kv_str(ctl->words[0])), &r);
     if (status != CTL_OK) {
         return status;
+    }
+    if (!is_swapped(ctl, r)) {
+        return not_swapped(ctl, r);
     }
     if (ctl->format == CTL_JSON) {
         json_t *out = json_result(r);
@@ -208,6 +271,36 @@ int ctl_del(struct ctl *ctl)
         printf("OK\n");
     }
     status = r->deleted ? CTL_OK : CTL_NO;
+    kv_result_free(r);
+    return status;
+}
+
+int ctl_getset(struct ctl *ctl)
+{
+    const struct kv_result *r;
+    int status = set_call(ctl, KV_OP_GETSET, &r);
+
+    if (status != CTL_OK) {
+        return status;
+    }
+    if (!is_swapped(ctl, r)) {
+        return not_swapped(ctl, r);
+    }
+    status = r->found ? CTL_OK : CTL_NO;
+    if (ctl->format == CTL_JSON) {
+        json_t *out = json_result(r);
+
+        ctl_json_set(out, "found", json_boolean(r->found));
+        ctl_json_bytes(out, "value", r->value);
+        ctl_json_print(out);
+    } else if (!r->found) {
+        (void)ctl_fail(CTL_NO, "there was no such key; it is set now: %s",
+                       ctl_escape(ctl, kv_str(ctl->words[0])));
+    } else if (ctl->format == CTL_TABLE) {
+        table_one(ctl, "BEFORE", ctl_escape(ctl, r->value), r->rev);
+    } else {
+        print_value(ctl, r->value);
+    }
     kv_result_free(r);
     return status;
 }
@@ -386,24 +479,11 @@ static void range_print(struct ctl *ctl, struct range_out *out,
     out->count += r->items_count;
 }
 
-/* The end of all keys that begin with the prefix: empty when there is none. */
-static size_t prefix_end(const char *prefix, size_t len, uint8_t *out)
-{
-    memcpy(out, prefix, len);
-    while (len > 0 && out[len - 1] == 0xff) {
-        len--;
-    }
-    if (len > 0) {
-        out[len - 1]++;
-    }
-    return len;
-}
-
 /* Asks page by page until the end or the limit. */
 static int range_pages(struct ctl *ctl, struct kv_view begin, struct kv_view end,
                        struct range_out *out)
 {
-    uint8_t next[KEY_BYTES_MAX];
+    uint8_t next[KEY_BYTES_MAX + 1]; /* The longest key, and a zero byte. */
     const struct kv_result *r;
     struct kv_request request;
     bool more = true;
@@ -447,7 +527,7 @@ int ctl_range(struct ctl *ctl)
             return ctl_fail(CTL_USAGE, "the prefix is longer than 480 bytes");
         }
         begin = kv_str(prefix);
-        end = kv_mem(end_bytes, prefix_end(prefix, strlen(prefix), end_bytes));
+        end = kv_mem(end_bytes, ctl_prefix_end(prefix, end_bytes));
     }
     status = ctl_open(ctl);
     if (status != CTL_OK) {

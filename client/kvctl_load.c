@@ -357,6 +357,7 @@ static int clients_open(struct load *l)
     kv_options_init(&options);
     options.endpoints = l->o->endpoints;
     options.routing = l->o->routing;
+    options.sessions = l->o->sessions;
     options.loop = &l->loop;
     options.deadline_ms = l->o->deadline_ms;
     for (uint32_t i = 0; i < l->o->clients; i++) {

@@ -47,6 +47,7 @@ enum {
 struct load_options {
     const char *endpoints;
     enum kv_routing routing;
+    enum kv_sessions sessions;
     uint32_t weights[LOAD_OPS_COUNT]; /* Of the mix; at least one is not 0. */
     const char *keys;                 /* Distribution: keys_init(). */
     uint64_t keys_count;

@@ -32,6 +32,12 @@ int ctl_run(int argc, char **argv)
     if (status == CTL_OK) {
         status = ctl.command->run(&ctl);
     }
+    if (status == CTL_OK && ctl.is_short) {
+        status = CTL_UNKNOWN;
+    }
+    if (ctl.client != NULL && ctl_token_save(&ctl) != CTL_OK && status == CTL_OK) {
+        status = CTL_DATA;
+    }
     status = ctl_flush(status);
     kv_free(ctl.client);
     arena_close(&ctl.arena);

@@ -85,13 +85,34 @@ static int parse_compare(struct parse *p)
                (strcmp(w[3], "true") == 0 || strcmp(w[3], "false") == 0)) {
         c->what = KV_WHAT_EXISTS;
         c->exists = w[3][0] == 't';
+    } else if (strcmp(w[0], "lease") == 0 && number_read(w[3], false, &rev)) {
+        c->what = KV_WHAT_LEASE;
+        c->rev = (uint64_t)rev;
+    } else if (strcmp(w[0], "lock") == 0 && number_read(w[3], false, &rev) && rev > 0) {
+        c->what = KV_WHAT_LOCK;
+        c->rev = (uint64_t)rev;
     } else {
-        return ctl_fail(CTL_USAGE,
-                        "txn: \"if %s KEY %s %s\" is not: value KEY OP VALUE, rev KEY "
-                        "OP N, exists KEY = true|false",
-                        w[0], w[2], w[3]);
+        return ctl_fail(
+            CTL_USAGE,
+            "txn: \"if %s KEY %s %s\" is not: value KEY OP VALUE, rev KEY "
+            "OP N, exists KEY = true|false, lock NAME = TOKEN, lease KEY OP MS",
+            w[0], w[2], w[3]);
     }
     return CTL_OK;
+}
+
+/* `ttl 10s` behind a put. */
+static int parse_ttl(struct parse *p, struct kv_txn_op *op)
+{
+    const char *const *w;
+
+    if (p->at >= p->ctl->words_count || strcmp(p->ctl->words[p->at], "ttl") != 0) {
+        return CTL_OK;
+    }
+    w = take(p, 2, "put KEY VALUE ttl");
+    op->ttl_ms = w == NULL ? 0 : ctl_time_parse(w[1]);
+    return op->ttl_ms > 0 ? CTL_OK
+                          : ctl_fail(CTL_USAGE, "txn: behind ttl stands a time: 10s");
 }
 
 static int parse_op(struct parse *p, int list)
@@ -123,7 +144,9 @@ static int parse_op(struct parse *p, int list)
     op->key = kv_str(w[0]);
     if (row->op == KV_OP_PUT || row->op == KV_OP_RANGE) {
         op->value = kv_str(w[1]);
-    } else if (row->op == KV_OP_INCR && !number_read(w[1], true, &op->delta)) {
+        return row->op == KV_OP_PUT ? parse_ttl(p, op) : CTL_OK;
+    }
+    if (row->op == KV_OP_INCR && !number_read(w[1], true, &op->delta)) {
         return ctl_fail(CTL_USAGE, "txn: \"%s\" is not a whole number of 64 bits",
                         w[1]);
     }
@@ -276,7 +299,10 @@ int ctl_txn(struct ctl *ctl)
     if (status != CTL_OK) {
         return status;
     }
-    if (r->results_count != p->ops_count[r->succeeded ? 0 : 1]) {
+    if (r->repeated) {
+        (void)ctl_fail(CTL_OK, "it was done before; its results are not kept");
+        status = r->succeeded ? CTL_OK : CTL_NO;
+    } else if (r->results_count != p->ops_count[r->succeeded ? 0 : 1]) {
         status = ctl_fail(CTL_DATA, "the node's results do not fit the operations");
     } else {
         print_result(ctl, p, r);

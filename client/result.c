@@ -212,6 +212,27 @@ static int build_map(struct kv_client *c, const struct rpc_reply *reply,
     return rc;
 }
 
+static int build_holders(struct kv_client *c, const struct rpc_reply *reply,
+                         struct kv_result *out)
+{
+    struct kv_item *items =
+        arena_zalloc(&c->results, (reply->holders.count + 1) * sizeof *items);
+    struct rpc_lock_holder holder;
+
+    if (items == NULL) {
+        return KV_ENOMEM;
+    }
+    for (uint32_t i = 0; i < reply->holders.count; i++) {
+        rpc_reply_holder_get(reply, i, &holder);
+        items[i].key = kv_result_view(holder.owner);
+        items[i].value = kv_result_view(holder.value);
+        items[i].rev = holder.token;
+    }
+    out->items = items;
+    out->items_count = reply->holders.count;
+    return 0;
+}
+
 int kv_result_build(struct kv_client *c, const struct kv_call *call,
                     const struct rpc_reply *reply, struct kv_result *out)
 {
@@ -229,6 +250,16 @@ int kv_result_build(struct kv_client *c, const struct kv_call *call,
     out->value = reply->has_value ? kv_result_view(reply->value) : kv_nil();
     out->number = reply->number;
     out->rev = reply->rev;
+    out->held = reply->acquired;
+    out->released = reply->released;
+    out->token = reply->lock_token;
+    out->ttl_ms = reply->ttl_ms;
+    out->place = reply->place;
+    out->waiting = reply->waiting;
+    out->permits = reply->permits;
+    out->repeated = reply->repeated;
+    out->replicas = reply->replicas;
+    out->w = reply->w;
     out->sendings = call->sendings;
     out->endpoint = call->last->name;
     rc = build_ats(c, reply, out);
@@ -236,10 +267,15 @@ int kv_result_build(struct kv_client *c, const struct kv_call *call,
         return call->is_write ? 0 : rc; /* A write without its `at` is still done. */
     }
     switch (call->op) {
+    case KV_OP_DELRANGE:
+        out->number = (int64_t)reply->deleted_count;
+        return build_range(c, reply, out);
     case KV_OP_RANGE:
         return build_range(c, reply, out);
     case KV_OP_TXN:
         return kv_txn_results(c, reply, out);
+    case KV_OP_LOCK_INFO:
+        return build_holders(c, reply, out);
     case KV_OP_STATUS:
         return build_status(c, reply, out);
     case KV_OP_MAP:

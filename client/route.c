@@ -57,7 +57,9 @@ static bool has_one_key(const struct kv_call *call)
     case RPC_KV_DEL:
     case RPC_KV_CAS:
     case RPC_KV_INCR:
-    case RPC_KV_TXN: /* The key is the first of all, which share a slot. */
+    case RPC_KV_GETSET:
+    case RPC_KV_WATCH: /* Of a range: only a guess, any node may serve it. */
+    case RPC_KV_TXN:   /* The key is the first of all, which share a slot. */
         return true;
     default:
         return false;
@@ -82,6 +84,23 @@ static void conns_follow_map(struct kv_client *c)
     }
     for (uint32_t i = 0; i < c->conns_count; i++) {
         kv_conn_settle(c->conns[i]);
+    }
+}
+
+/* A second connection, even if one node leads all that is asked for: from a node that
+ * is silent nobody would hear who leads instead. */
+static void standby_wake(struct kv_client *c)
+{
+    uint32_t live = 0;
+
+    for (uint32_t i = 0; i < c->conns_count; i++) {
+        live += c->conns[i]->state != CONN_IDLE && c->conns[i]->state != CONN_CLOSING;
+    }
+    for (uint32_t i = 0; i < c->conns_count && live < 2; i++) {
+        if (c->conns[i]->state == CONN_IDLE && !c->conns[i]->is_retired) {
+            kv_conn_wake(c->conns[i]);
+            live++;
+        }
     }
 }
 
@@ -111,10 +130,12 @@ static void map_install(struct kv_client *c, const struct rpc_reply *reply)
     r->map = map;
     r->is_stale = false;
     memset(r->leaders, 0, sizeof r->leaders);
+    memset(r->terms, 0, sizeof r->terms);
     for (uint32_t i = 0; i < map->groups_count && i < reply->leaders.count; i++) {
         r->leaders[i] = rpc_reply_leader_get(reply, i);
     }
     conns_follow_map(c);
+    standby_wake(c);
 }
 
 /* The fetch has ended. */
@@ -257,9 +278,57 @@ void kv_route_learn(struct kv_client *c, const struct kv_call *call,
         return;
     }
     group = group_place(r, reply->at.group);
-    if (group != UINT32_MAX && (call->is_write || r->leaders[group] == 0)) {
+    if (group != UINT32_MAX && reply->at.term >= r->terms[group] &&
+        (call->is_write || r->leaders[group] == 0)) {
         r->leaders[group] = reply->at.node;
     }
+}
+
+/* Calls that wait for a node which does not lead their group any more. */
+static void calls_outdate(struct kv_client *c, uint32_t group,
+                          const struct kv_conn *leader)
+{
+    for (uint32_t i = 0; i < c->conns_count; i++) {
+        struct kv_conn *conn = c->conns[i];
+        struct call_link *at = &conn->sent;
+
+        while (conn != leader && (at = at->next) != &conn->sent) {
+            struct kv_call *call = (struct kv_call *)at;
+
+            if (has_one_key(call) && call->request.method != RPC_KV_WATCH &&
+                call->request.options.level == RPC_LINEARIZABLE &&
+                map_group_for_key(c->route.map, call->request.key) == group) {
+                kv_call_outdated(call);
+            }
+        }
+    }
+}
+
+int kv_route_news(struct kv_client *c, struct kv_bytes message)
+{
+    struct kv_route *r = &c->route;
+    struct rpc_list leaders;
+    int rc = rpc_leaders_decode(&c->decoder, message, &leaders);
+
+    for (uint32_t i = 0; rc == 0 && i < leaders.count; i++) {
+        struct rpc_leader leader;
+        uint32_t group;
+        uint32_t node;
+
+        rpc_leader_get(&leaders, i, &leader);
+        group = group_place(r, leader.group);
+        node = node_place(r, leader.node);
+        if (group == UINT32_MAX || node == UINT32_MAX ||
+            leader.term <= r->terms[group]) {
+            continue;
+        }
+        r->terms[group] = leader.term;
+        r->leaders[group] = leader.node;
+        if (r->conns[node] != NULL) {
+            calls_outdate(c, leader.group, r->conns[node]);
+        }
+    }
+    return rc;
 }
 
 struct kv_conn *kv_route_hint(struct kv_client *c, struct kv_bytes detail)

@@ -24,6 +24,13 @@ static const struct start_row {
     [KV_OP_STATUS] = {RPC_CLUSTER_STATUS, false, false},
     [KV_OP_MAP] = {RPC_CLUSTER_MAP, false, false},
     [KV_OP_TXN] = {RPC_KV_TXN, false, false},
+    [KV_OP_LOCK] = {RPC_LOCK_ACQUIRE, true, false},
+    [KV_OP_LOCK_KEEPALIVE] = {RPC_LOCK_KEEPALIVE, true, false},
+    [KV_OP_LOCK_RELEASE] = {RPC_LOCK_RELEASE, true, false},
+    [KV_OP_LOCK_INFO] = {RPC_LOCK_INFO, true, false},
+    [KV_OP_GETSET] = {RPC_KV_GETSET, true, true},
+    [KV_OP_SET_W] = {RPC_CLUSTER_SET_W, false, false},
+    [KV_OP_DELRANGE] = {RPC_KV_DELRANGE, false, false},
 };
 
 /* Notes a text and returns its error. */
@@ -34,20 +41,62 @@ static int refuse(struct kv_client *c, int error, const char *what)
     return error;
 }
 
+/* What concerns locks and fences. */
+static int lock_check(struct kv_client *c, const struct kv_request *q)
+{
+    bool is_lock = q->op >= KV_OP_LOCK && q->op <= KV_OP_LOCK_INFO;
+
+    if (is_lock && q->key.len > KV_LOCK_NAME_BYTES_MAX) {
+        return refuse(c, KV_ETOOLARGE, "the lock's name is longer than 256 bytes");
+    }
+    if (q->owner.len > KV_LOCK_OWNER_BYTES_MAX || q->permits > KV_LOCK_PERMITS_MAX ||
+        (is_lock && q->value.len > KV_LOCK_VALUE_BYTES_MAX)) {
+        return refuse(
+            c, KV_EINVAL,
+            "the owner is longer than 128 bytes, the value than 512, or there "
+            "are more than 512 permits");
+    }
+    if (q->op == KV_OP_LOCK && q->owner.len == 0) {
+        return refuse(c, KV_EINVAL, "a lock needs an owner");
+    }
+    if (q->op == KV_OP_LOCK_KEEPALIVE && q->lock_token == 0) {
+        return refuse(c, KV_EINVAL, "a keepalive needs the token");
+    }
+    if (q->op == KV_OP_LOCK_RELEASE && q->lock_token == 0 && q->owner.len == 0) {
+        return refuse(c, KV_EINVAL, "a release needs the token or the owner");
+    }
+    if (q->wait_ms > KV_OPTION_MS_MAX ||
+        (is_lock && (q->ttl_ms > KV_OPTION_MS_MAX ||
+                     (q->ttl_ms > 0 && q->ttl_ms < KV_LOCK_TTL_MS_MIN)))) {
+        return refuse(c, KV_EINVAL, "a lease has 100 ms to 7 days");
+    }
+    if (!is_lock && q->ttl_ms > 0 &&
+        ((q->op != KV_OP_PUT && q->op != KV_OP_GETSET) || q->ttl_ms > KV_TTL_MS_MAX)) {
+        return refuse(c, KV_EINVAL, "ttl_ms is for put and getset, up to 30 days");
+    }
+    if (q->fence_lock.len > KV_LOCK_NAME_BYTES_MAX ||
+        (q->fence_lock.len > 0) != (q->fence_token > 0)) {
+        return refuse(c, KV_EINVAL, "a fence is a lock of up to 256 bytes and a token");
+    }
+    return 0;
+}
+
 /* Refuses what the server would refuse, before it costs a round trip. */
 static int request_check(struct kv_client *c, const struct kv_request *q)
 {
+    bool is_range = q->op == KV_OP_RANGE || q->op == KV_OP_DELRANGE;
+
     if (c->state != CLIENT_OPEN) {
         return refuse(c, KV_ECLOSED, "the client was closed");
     }
-    if (q->op < KV_OP_GET || q->op > KV_OP_TXN) {
+    if (q->op < KV_OP_GET || (size_t)q->op >= KV_ARRAY_COUNT(start_rows)) {
         return refuse(c, KV_EINVAL, "not a request that this library knows");
     }
     if (start_rows[q->op].has_key && q->key.len < KV_KEY_BYTES_MIN) {
         return refuse(c, KV_EINVAL, "the key is empty");
     }
-    if (q->key.len > KV_KEY_BYTES_MAX ||
-        (q->op == KV_OP_RANGE && q->value.len > KV_KEY_BYTES_MAX)) {
+    if (q->key.len > (is_range ? KV_BOUND_BYTES_MAX : KV_KEY_BYTES_MAX) ||
+        (is_range && q->value.len > KV_BOUND_BYTES_MAX)) {
         return refuse(c, KV_ETOOLARGE, "the key is longer than 480 bytes");
     }
     if (q->value.len > KV_VALUE_BYTES_MAX || q->expected.len > KV_VALUE_BYTES_MAX ||
@@ -61,19 +110,32 @@ static int request_check(struct kv_client *c, const struct kv_request *q)
     }
     if ((q->key.data == NULL && q->key.len > 0) ||
         (q->value.data == NULL && q->value.len > 0) ||
-        (q->expected.data == NULL && q->expected.len > 0)) {
+        (q->expected.data == NULL && q->expected.len > 0) ||
+        (q->idem.data == NULL && q->idem.len > 0)) {
         return refuse(c, KV_EINVAL, "a length without bytes");
     }
     if (q->deadline_ms > KV_OPTION_MS_MAX || q->max_age_ms > KV_OPTION_MS_MAX) {
         return refuse(c, KV_EINVAL, "a time is longer than 7 days");
     }
+    if (q->idem.len > 0 && !kv_session_takes(start_rows[q->op].method)) {
+        return refuse(c, KV_EINVAL, "idem is for writes of keys");
+    }
+    if (q->idem.len > KV_IDEM_BYTES_MAX || q->idem_ttl_ms > KV_IDEM_TTL_MS_MAX ||
+        (q->idem_ttl_ms != 0 && q->idem.len == 0)) {
+        return refuse(c, KV_EINVAL,
+                      "idem has more than 255 bytes, or idem_ttl_ms is "
+                      "more than a day, or without idem");
+    }
     if (q->limit > KV_RANGE_ITEMS_MAX) {
         return refuse(c, KV_EINVAL, "the limit is greater than 10000");
+    }
+    if (q->w > KV_QUORUM_MAX || q->group >= KV_GROUPS_MAX) {
+        return refuse(c, KV_EINVAL, "w is greater than 16, or group than 1023");
     }
     if ((uint32_t)q->level > KV_LEVEL_STALE) {
         return refuse(c, KV_EINVAL, "no such level");
     }
-    return 0;
+    return lock_check(c, q);
 }
 
 /* ---- starting ---- */

@@ -8,7 +8,7 @@ enum {
         16 * 1024, /* All that is not key or value: 384 items and options. */
 };
 
-_Static_assert((int)KV_WHAT_EXISTS == (int)RPC_TXN_EXISTS, "the same numbers");
+_Static_assert((int)KV_WHAT_LEASE == (int)RPC_TXN_LEASE, "the same numbers");
 _Static_assert((int)KV_TEST_GE == (int)RPC_TXN_GE, "the same numbers");
 
 /* The lists as rpc/ wants them. */
@@ -61,9 +61,15 @@ static int compare_take(const struct kv_compare *from, struct kv_view *io_first,
     int rc = key_take(from->key, io_first, &out->key, out_wrong);
 
     if (rc == 0 &&
-        ((uint32_t)from->what > KV_WHAT_EXISTS || (uint32_t)from->test > KV_TEST_GE ||
-         (from->what == KV_WHAT_EXISTS && from->test > KV_TEST_NE))) {
+        ((uint32_t)from->what > KV_WHAT_LEASE || (uint32_t)from->test > KV_TEST_GE ||
+         ((from->what == KV_WHAT_EXISTS || from->what == KV_WHAT_LOCK) &&
+          from->test > KV_TEST_NE))) {
         rc = wrong_set(out_wrong, KV_EINVAL, "a compare that there is not");
+    }
+    if (rc == 0 && from->what == KV_WHAT_LOCK &&
+        (from->key.len > KV_LOCK_NAME_BYTES_MAX || from->rev == 0)) {
+        rc = wrong_set(out_wrong, KV_EINVAL,
+                       "a lock has up to 256 bytes, and its token is not 0");
     }
     if (rc == 0 && from->what == KV_WHAT_VALUE) {
         rc = value_take(from->value, &out->value, out_wrong);
@@ -91,7 +97,10 @@ static int op_take(const struct kv_txn_op *from, struct kv_view *io_first,
         return 0;
     case KV_OP_PUT:
         out->verb = RPC_TXN_PUT;
-        return value_take(from->value, &out->value, out_wrong);
+        out->ttl_ms = from->ttl_ms;
+        return from->ttl_ms > KV_TTL_MS_MAX
+                   ? wrong_set(out_wrong, KV_EINVAL, "a ttl_ms is more than 30 days")
+                   : value_take(from->value, &out->value, out_wrong);
     case KV_OP_DEL:
         out->verb = RPC_TXN_DEL;
         return 0;

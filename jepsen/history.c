@@ -295,16 +295,16 @@ const char *history_type_name(enum history_type type)
 
 const char *history_f_name(enum history_f f)
 {
-    static const char *const names[] = {"read", "write",    "cas",      "add",
-                                        "txn",  "generate", "transfer", "fault"};
+    static const char *const names[] = {"read",     "write",    "cas",   "add",  "txn",
+                                        "generate", "transfer", "watch", "fault"};
 
     _Static_assert(KV_ARRAY_COUNT(names) == HISTORY_F_COUNT, "a name per f");
     KV_ASSERT((unsigned)f < KV_ARRAY_COUNT(names));
     return names[f];
 }
 
-static const char *const workload_names[] = {"register", "set",    "counter",
-                                             "append",   "unique", "bank"};
+static const char *const workload_names[] = {"register", "set",  "counter", "append",
+                                             "unique",   "bank", "watch"};
 _Static_assert(KV_ARRAY_COUNT(workload_names) == HISTORY_WORKLOADS, "a name each");
 
 const char *history_workload_name(enum history_workload workload)
@@ -316,7 +316,8 @@ const char *history_workload_name(enum history_workload workload)
 enum history_workload history_workload_find(const char *name)
 {
     static const char *const others[] = {"cas-register", "set-full",   "counter",
-                                         "list-append",  "unique-ids", "bank"};
+                                         "list-append",  "unique-ids", "bank",
+                                         "watch"};
 
     _Static_assert(KV_ARRAY_COUNT(others) == HISTORY_WORKLOADS, "a name each");
     for (unsigned i = 0; i < HISTORY_WORKLOADS; i++) {

@@ -47,6 +47,7 @@ enum history_f {
     HISTORY_TXN,      /* list-append: micro-operations, see struct history_micro */
     HISTORY_GENERATE, /* unique ids: nil, completed with the id */
     HISTORY_TRANSFER, /* bank: list (from, to, amount) */
+    HISTORY_WATCH,    /* watch: list; what it holds is in checker/watch.h */
     HISTORY_FAULT,    /* nemesis: `text` says which */
     HISTORY_F_COUNT,
 };
@@ -59,6 +60,7 @@ enum history_workload {
     HISTORY_APPEND,   /* txn */
     HISTORY_UNIQUE,   /* generate */
     HISTORY_BANK,     /* transfer, read: list of balances */
+    HISTORY_WATCHES,  /* write, watch: lists, see checker/watch.h */
     HISTORY_WORKLOADS,
 };
 
@@ -164,10 +166,11 @@ bool history_micro_next(const struct history *h, const struct history_value *v,
 /* "invoke", "ok", "fail", "info". Static. */
 const char *history_type_name(enum history_type type);
 
-/* "read", "write", "cas", "add", "txn", "generate", "transfer", "fault". Static. */
+/* "read", "write", "cas", "add", "txn", "generate", "transfer", "watch", "fault".
+ * Static. */
 const char *history_f_name(enum history_f f);
 
-/* "register", "set", "counter", "append", "unique", "bank". Static. */
+/* "register", "set", "counter", "append", "unique", "bank", "watch". Static. */
 const char *history_workload_name(enum history_workload workload);
 
 /* Finds a workload by that name, or by the one that elle-cli gives it ("cas-register",

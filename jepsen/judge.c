@@ -7,12 +7,16 @@
 #include <string.h>
 
 #include "jepsen/checker/append.h"
+#include "jepsen/checker/bank.h"
 #include "jepsen/checker/availability.h"
 #include "jepsen/checker/counter.h"
 #include "jepsen/checker/linear.h"
+#include "jepsen/checker/once.h"
 #include "jepsen/checker/replay.h"
+#include "jepsen/checker/session.h"
 #include "jepsen/checker/set.h"
 #include "jepsen/checker/unique.h"
+#include "jepsen/checker/watch.h"
 #include "raft/base/arena.h"
 
 enum {
@@ -213,7 +217,11 @@ static void check_run(struct run *r, enum workload_check check)
         linear_check(&r->history, &LINEAR_LIMITS_DEFAULT, v);
         break;
     case WORKLOAD_CHECK_REPLAY:
-        replay_check(&r->history, v);
+        if (options_level(r->o) == KV_LEVEL_QUORUM) {
+            replay_check_values(&r->history, v);
+        } else {
+            replay_check(&r->history, v);
+        }
         break;
     case WORKLOAD_CHECK_SET: /* A read asks group after group: it is no one look. */
         set_check(&r->history, SET_FRESH, v);
@@ -224,8 +232,20 @@ static void check_run(struct run *r, enum workload_check check)
     case WORKLOAD_CHECK_IDS:
         unique_check(&r->history, v);
         break;
+    case WORKLOAD_CHECK_ONCE:
+        once_check(&r->history, v);
+        break;
+    case WORKLOAD_CHECK_SESSION:
+        session_check(&r->history, v);
+        break;
     case WORKLOAD_CHECK_APPEND:
         append_check(&r->history, v);
+        break;
+    case WORKLOAD_CHECK_BANK: /* Of all banks at once: each has the same total. */
+        bank_check(&r->history, WORKLOAD_BANK_TOTAL, v);
+        break;
+    case WORKLOAD_CHECK_WATCH:
+        watch_check(&r->history, v);
         break;
     case WORKLOAD_CHECK_END:
         break;

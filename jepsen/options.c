@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "jepsen/env/cluster.h"
 #include "raft/base/err.h"
 
 enum option_kind {
@@ -33,7 +34,7 @@ static const struct option_row rows[] = {
     {"nodes", OPTION_U32, AT(nodes), 1, 9, "nodes of the cluster"},
     {"groups", OPTION_U32, AT(groups), 1, 256, "Raft groups that hold keys"},
     {"replicas", OPTION_U32, AT(replicas), 1, 9, "of each group (all nodes)"},
-    {"env", OPTION_TEXT, AT(env), 0, 0, "netns, proxy, or auto"},
+    {"env", OPTION_TEXT, AT(env), 0, 0, "netns, veth, proxy, or auto"},
     {"kvd", OPTION_TEXT, AT(kvd), 0, 0, "the program (kvd beside kvjepsen)"},
     {"kvd-args", OPTION_TEXT, AT(kvd_args), 0, 0, "more flags for it, in one word"},
     {"time", OPTION_U32, AT(time_s), 1, 86400, "seconds, the clean phase included"},
@@ -52,6 +53,8 @@ static const struct option_row rows[] = {
     {"ops-per-key", OPTION_U32, AT(ops_per_key), 10, 1000000, "then a fresh key"},
     {"deadline", OPTION_U32, AT(deadline_ms), 10, 60000,
      "milliseconds that an operation may take"},
+    {"read-level", OPTION_TEXT, AT(read_level), 0, 0,
+     "linearizable, quorum, session or stale (the workload's)"},
     {"seed", OPTION_U64, AT(seed), 0, UINT64_MAX,
      "of everything that is drawn (drawn)"},
     {"store", OPTION_TEXT, AT(store), 0, 0, "folder of all runs"},
@@ -211,8 +214,26 @@ static void name_derive(struct options *o)
     o->name = o->name_text;
 }
 
+int options_level(const struct options *o)
+{
+    static const char *const names[] = {"linearizable", "quorum", "session", "stale"};
+
+    for (int i = 0; o->read_level != NULL && i < (int)KV_ARRAY_COUNT(names); i++) {
+        if (strcmp(names[i], o->read_level) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
 int options_finish(struct options *o, char *error, size_t error_bytes)
 {
+    enum cluster_env env;
+
+    if (!cluster_env_of(o->env, &env)) {
+        snprintf(error, error_bytes, "--env %s: auto, netns, veth or proxy", o->env);
+        return KV_EINVAL;
+    }
     o->replicas = o->replicas == 0 ? o->nodes : o->replicas;
     o->concurrency = o->concurrency == 0 ? 2 * o->nodes * o->keys : o->concurrency;
     if (o->replicas > o->nodes) {
@@ -230,6 +251,19 @@ int options_finish(struct options *o, char *error, size_t error_bytes)
         snprintf(error, error_bytes,
                  "--clean %u: leaves nothing of --time %u for faults", o->clean_s,
                  o->time_s);
+        return KV_EINVAL;
+    }
+    if (o->read_level != NULL && options_level(o) < 0) {
+        snprintf(error, error_bytes,
+                 "--read-level %s: linearizable, quorum, session or stale",
+                 o->read_level);
+        return KV_EINVAL;
+    }
+    if (o->read_level != NULL && strcmp(o->read_level, "quorum") == 0 &&
+        strcmp(o->workload, "set") == 0) {
+        snprintf(error, error_bytes,
+                 "--read-level quorum: the workload set reads by range, which is not "
+                 "served at that level");
         return KV_EINVAL;
     }
     name_derive(o);

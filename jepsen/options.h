@@ -24,7 +24,7 @@ struct options {
     uint32_t nodes;
     uint32_t groups;
     uint32_t replicas; /* 0: as many as nodes. */
-    const char *env;   /* "auto", "netns", "proxy" */
+    const char *env;   /* "auto", "netns", "veth", "proxy" */
     const char *kvd;   /* Program; NULL: beside this one. */
     const char *kvd_args;
     /* How much. */
@@ -41,7 +41,8 @@ struct options {
     uint32_t keys;        /* Worked on at once. */
     uint32_t ops_per_key;
     uint32_t deadline_ms;
-    uint64_t seed; /* 0: drawn. */
+    const char *read_level; /* NULL: the workload's. */
+    uint64_t seed;          /* 0: drawn. */
     /* Where it goes. */
     const char *store;
     const char *name; /* NULL: WORKLOAD-NEMESIS. */
@@ -66,6 +67,10 @@ KV_MUST_CHECK int options_parse(struct options *o, int argc, char **argv, char *
 /* Checks the values against each other and derives what was not given; the seed must
  * be set. Returns 0 or KV_EINVAL. */
 KV_MUST_CHECK int options_finish(struct options *o, char *error, size_t error_bytes);
+
+/* The number of the level that --read-level names, as in enum kv_level; below 0: it was
+ * not given, or is none. */
+int options_level(const struct options *o);
 
 /* Writes the table of options to standard output. */
 void options_help(void);

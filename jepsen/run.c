@@ -330,6 +330,8 @@ static int loop_open(struct run_loop *l)
         .endpoints = l->endpoints,
         .rate = r->o->rate,
         .deadline_ms = r->o->deadline_ms,
+        .level = options_level(r->o) < 0 ? r->workload->level
+                                         : (enum kv_level)options_level(r->o),
         .seed = l->seed_workers,
         .history = &r->history,
         .on_idle = run_on_idle,
@@ -389,10 +391,7 @@ static int cluster_begin(struct run_loop *l)
 {
     struct run *r = l->r;
     char error[CLUSTER_ERROR_BYTES] = "";
-    const struct cluster_options co = {
-        .env = strcmp(r->o->env, "netns") == 0   ? CLUSTER_NETNS
-               : strcmp(r->o->env, "proxy") == 0 ? CLUSTER_PROXY
-                                                 : CLUSTER_AUTO,
+    struct cluster_options co = {
         .nodes = r->o->nodes,
         .groups = r->o->groups,
         .kvd = r->o->kvd,
@@ -408,6 +407,9 @@ static int cluster_begin(struct run_loop *l)
         .fault_ms = r->o->fault_ms,
     };
 
+    if (!cluster_env_of(r->o->env, &co.env)) {
+        return KV_EINVAL; /* options_finish() has looked. */
+    }
     if (cluster_open(&co, &l->cluster, error) != 0) {
         snprintf(r->error, sizeof r->error, "environment: %s", error);
         return KV_EIO;
@@ -437,6 +439,10 @@ static void cluster_end(struct run_loop *l)
     if (l->nemesis != NULL) {
         nemesis_summary(l->nemesis, &r->nemesis);
         r->damaged = nemesis_damaged(l->nemesis);
+    }
+    if (l->cluster != NULL && r->error[0] == '\0' && !cluster_stands(l->cluster)) {
+        snprintf(r->error, sizeof r->error, "environment: %s",
+                 cluster_error(l->cluster));
     }
     if (r->error[0] == '\0') {
         status_compare(r, l->cluster, RUN_EQUAL_MS);

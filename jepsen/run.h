@@ -64,7 +64,7 @@ struct run {
     char dir[CLUSTER_PATH_BYTES]; /* Of this run, in the store. */
     char begun[32];               /* Local time, the name of that folder. */
     char command[1024];           /* Repeats it. */
-    char env[16];                 /* "netns" or "proxy". */
+    char env[16];                 /* "netns", "veth" or "proxy". */
     struct history history;
     struct workers_count count; /* Final reads included. */
     uint64_t ok_by_f[HISTORY_F_COUNT];

@@ -88,7 +88,7 @@ static double recovery(const struct run *r, int64_t from_ns, int64_t until_ns)
         const struct history_op *op = &h->ops[i];
         uint32_t lane;
 
-        if (op->type != HISTORY_OK || op->f == HISTORY_READ ||
+        if (op->type != HISTORY_OK || op->f == HISTORY_READ || op->f == HISTORY_WATCH ||
             h->ops[op->mate].time_ns < from_ns) {
             continue;
         }

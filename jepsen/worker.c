@@ -15,6 +15,8 @@ enum {
     WORKER_FINAL_DEADLINE_MS = 5000,
     WORKER_FINAL_PAUSE_MS = 100, /* Before a final read is tried again. */
     WORKER_TEXT_BYTES = 200,
+    WORKER_ENDPOINTS_BYTES = 64 * WORKERS_NODES_MAX,
+    WORKER_TOKENS_PART = 3, /* Before one read of so many a token is taken over. */
 };
 
 #define NS_PER_MS UINT64_C(1000000)
@@ -24,13 +26,15 @@ struct worker {
     struct workers *all;
     struct kv_client *client;
     struct work work;
-    uint32_t number;    /* 0..workers-1 */
-    uint32_t node;      /* 1..nodes */
-    int32_t process;    /* Grows by the number of workers after each info. */
-    uint64_t end_ns;    /* Deadline of the operation under way. */
-    uint64_t paused_ns; /* Begins nothing before. */
-    uint32_t final_at;  /* Final read in hand. */
-    bool final_has;     /* There is one in hand. */
+    struct kv_watch *watch; /* Open, of an operation HISTORY_WATCH. */
+    uint32_t number;        /* 0..workers-1 */
+    uint32_t node;          /* 1..nodes */
+    int32_t process;        /* Grows by the number of workers after each info. */
+    uint64_t end_ns;        /* Deadline of the operation under way. */
+    uint64_t paused_ns;     /* Begins nothing before. */
+    uint64_t wake_ns;       /* Sleeps until then, between two requests; 0: does not. */
+    uint32_t final_at;      /* Final read in hand. */
+    bool final_has;         /* There is one in hand. */
     bool busy;
 };
 
@@ -134,9 +138,89 @@ static void worker_end_bad(struct worker *w, const struct kv_result *r)
     worker_end(w, HISTORY_INFO, NULL, "nonsense in the answer");
 }
 
+/* ---- one watch ---- */
+
+static void watch_over(struct worker *w, enum work_step step)
+{
+    struct kv_result nothing = {.value = kv_nil()};
+
+    kv_watch_stop(w->watch);
+    w->watch = NULL;
+    w->all->sleeping--;
+    w->wake_ns = 0;
+    if (step == WORK_OK) {
+        worker_end(w, HISTORY_OK, NULL, NULL);
+    } else if (step == WORK_BAD) {
+        worker_end_bad(w, &nothing);
+    } else {
+        w->work.ints_count = 0;
+        worker_end(w, HISTORY_FAIL, NULL, "did not come so far");
+    }
+}
+
+static void worker_on_watch(struct kv_client *client, struct kv_watch *watch,
+                            const struct kv_watch_batch *batch, void *ctx)
+{
+    struct worker *w = ctx;
+    enum work_step step = w->all->o.workload->heard(&w->all->state, &w->work, batch);
+
+    (void)client;
+    (void)watch;
+    if (batch->error != 0) {
+        w->watch = NULL; /* Freed behind this call. */
+    }
+    if (batch->error != 0 || step != WORK_MORE) {
+        watch_over(w, step);
+    }
+}
+
+static void watch_begin(struct worker *w)
+{
+    struct workers *all = w->all;
+    struct kv_watch_options options = all->o.workload->watch(&all->state, &w->work);
+    int error;
+
+    options.callback = worker_on_watch;
+    options.ctx = w;
+    w->wake_ns = uv_hrtime() + w->work.watch_ms * NS_PER_MS;
+    all->sleeping++;
+    error = kv_watch_start(w->client, &options, &w->watch);
+    if (error != 0) {
+        w->watch = NULL;
+        watch_over(w, WORK_FAIL);
+    }
+}
+
 /* ---- one request ---- */
 
 static void worker_send(struct worker *w);
+
+/* Sends the next request of an operation, or sleeps before. */
+static void worker_go_on(struct worker *w)
+{
+    if (w->work.sleep_ms == 0) {
+        worker_send(w);
+        return;
+    }
+    w->wake_ns = uv_hrtime() + w->work.sleep_ms * NS_PER_MS;
+    w->work.sleep_ms = 0;
+    w->all->sleeping++;
+}
+
+static void wake_due(struct workers *all, uint64_t now)
+{
+    for (uint32_t i = 0; i < all->o.setup.workers && all->sleeping > 0; i++) {
+        struct worker *w = &all->list[i];
+
+        if (w->wake_ns != 0 && w->wake_ns <= now && w->watch != NULL) {
+            watch_over(w, all->o.workload->heard(&all->state, &w->work, NULL));
+        } else if (w->wake_ns != 0 && w->wake_ns <= now) {
+            w->wake_ns = 0;
+            all->sleeping--;
+            worker_send(w);
+        }
+    }
+}
 
 static void worker_on_result(struct kv_client *client, const struct kv_result *r,
                              void *ctx)
@@ -146,7 +230,11 @@ static void worker_on_result(struct kv_client *client, const struct kv_result *r
 
     (void)client;
     if (r->error != 0 || r->outcome != KV_DONE) {
-        worker_end_error(w, r->outcome, r->error, r->text);
+        if (w->work.is_settled) {
+            worker_end(w, HISTORY_OK, NULL, NULL);
+        } else {
+            worker_end_error(w, r->outcome, r->error, r->text);
+        }
         return;
     }
     switch (all->o.workload->result(&all->state, &w->work, r)) {
@@ -158,7 +246,7 @@ static void worker_on_result(struct kv_client *client, const struct kv_result *r
         break;
     case WORK_MORE:
         w->work.stage++;
-        worker_send(w);
+        worker_go_on(w);
         break;
     case WORK_BAD:
         worker_end_bad(w, r);
@@ -177,10 +265,16 @@ static void worker_send(struct worker *w)
         worker_end_error(w, KV_NOT_DONE, KV_ERR_NO_MEMORY, "no memory");
         return;
     }
+    if (w->work.f == HISTORY_READ &&
+        (request.op == KV_OP_GET || request.op == KV_OP_RANGE)) {
+        request.level = all->o.level;
+    }
     request.deadline_ms =
         w->end_ns <= now ? 1 : (uint32_t)((w->end_ns - now) / NS_PER_MS + 1);
     error = kv_start(w->client, request, worker_on_result, w);
-    if (error != 0) {
+    if (error != 0 && w->work.is_settled) {
+        worker_end(w, HISTORY_OK, NULL, NULL);
+    } else if (error != 0) {
         worker_end_error(w, KV_NOT_DONE, error, kv_last_error(w->client));
     }
 }
@@ -196,15 +290,43 @@ static void worker_reset(struct worker *w)
     k->key = k->stage = 0;
     k->extra = 0;
     k->text_len = k->expected_len = 0;
+    k->token = 0;
+    k->sleep_ms = 0;
+    k->watch_ms = 0;
+    k->is_settled = false;
+}
+
+/* Sometimes somebody else's token; the read's value says whose. */
+static void token_take(struct worker *w)
+{
+    struct workers *all = w->all;
+    struct worker *from = &all->list[prng_below(&all->prng, all->o.setup.workers)];
+
+    if (from == w || prng_below(&all->prng, WORKER_TOKENS_PART) != 0) {
+        return;
+    }
+    if (kv_token_add(w->client, kv_token(from->client)) != 0) {
+        all->failed = true;
+        return;
+    }
+    w->work.kind = HISTORY_INT;
+    workload_push(&w->work, from->process);
 }
 
 static void worker_begin(struct worker *w, uint64_t deadline_ms)
 {
+    if (w->all->o.workload->passes_tokens && w->work.f == HISTORY_READ) {
+        token_take(w);
+    }
     w->busy = true;
     w->all->busy++;
     w->end_ns = uv_hrtime() + deadline_ms * NS_PER_MS;
     row_add(w, HISTORY_INVOKE, NULL, NULL);
-    worker_send(w);
+    if (w->work.f == HISTORY_WATCH) {
+        watch_begin(w);
+    } else {
+        worker_send(w);
+    }
 }
 
 /* ---- whose turn it is ---- */
@@ -305,6 +427,7 @@ static void workers_on_timer(uv_timer_t *timer)
     struct workers *all = timer->data;
     uint64_t now = uv_hrtime();
 
+    wake_due(all, now);
     if (all->running) {
         begin_due(all, now);
     } else if (all->reading) {
@@ -316,8 +439,22 @@ static void workers_on_timer(uv_timer_t *timer)
 
 /* ---- life ---- */
 
+/* All nodes, those behind the worker's own first. */
+static void endpoints_join(const struct workers *all, uint32_t node, char *out)
+{
+    size_t len = 0;
+
+    for (uint32_t i = 0; i < all->o.setup.nodes; i++) {
+        len += (size_t)snprintf(out + len, WORKER_ENDPOINTS_BYTES - len, "%s%s",
+                                i == 0 ? "" : ",",
+                                all->o.endpoints[(node - 1 + i) % all->o.setup.nodes]);
+        KV_ASSERT(len < WORKER_ENDPOINTS_BYTES);
+    }
+}
+
 static int worker_open(struct workers *all, uint32_t number)
 {
+    char endpoints[WORKER_ENDPOINTS_BYTES];
     struct worker *w = &all->list[number];
     struct kv_options options;
     int rc;
@@ -332,6 +469,13 @@ static int worker_open(struct workers *all, uint32_t number)
     options.deadline_ms = all->o.deadline_ms;
     options.connect_ms = WORKER_CONNECT_MS;
     options.retries = 0;
+    if (all->o.workload->retries || all->o.workload->knows_all) {
+        endpoints_join(all, w->node, endpoints);
+        options.endpoints = endpoints;
+    }
+    if (all->o.workload->retries) {
+        options.retries = KV_RETRIES_UNLIMITED;
+    }
     options.routing = KV_ROUTE_ENDPOINTS;
     options.seed = all->o.seed + number + 1;
     rc = kv_new(&options, &w->client);

@@ -1,10 +1,10 @@
 /* jepsen/worker.h - the clients of a run: who sends what when, and what came of it.
  *
  * Each worker has a client of libkv that knows one node only and sends each request
- * once. Operations are begun at a common, seeded rate and given to whoever is free. An
- * operation ends as ok, fail (certainly not done) or info (unknown); after an info the
- * worker goes on under a new process number. All that goes into the history, in the
- * order in which it was seen.
+ * once, unless the workload is about clients that send again. Operations are begun at
+ * a common, seeded rate and given to whoever is free. An operation ends as ok, fail
+ * (certainly not done) or info (unknown); after an info the worker goes on under a new
+ * process number. All that goes into the history, in the order in which it was seen.
  *
  * Needs:    jepsen/workload/workload.h, history.h; client/kv.h, libuv.
  * Used by:  jepsen/run.c.
@@ -39,6 +39,7 @@ struct workers_options {
     const char *const *endpoints; /* [nodes], "host:port" of node i + 1. Borrowed. */
     uint32_t rate;                /* Operations per second, all workers together. */
     uint32_t deadline_ms;         /* Of one operation. */
+    enum kv_level level;          /* Of reads. */
     uint64_t seed;
     uint64_t begin_ns;       /* uv_hrtime() of the history's time 0. */
     struct history *history; /* Written by nobody else but on the same thread. */
@@ -59,7 +60,8 @@ struct workers {
     bool running;          /* Begins operations. */
     bool reading;          /* The final reads; begins those. */
     bool idle_owed;        /* on_idle is still to come. */
-    uint32_t busy;         /* Workers with an operation under way. */
+    uint32_t busy;         /* Workers with an operation under way, */
+    uint32_t sleeping;     /* of which so many sleep between two requests. */
     uint64_t next_ns;      /* When the next operation is due. */
     uint64_t final_end_ns; /* Then final reads are given up. */
     uint32_t final_failed; /* Nodes of which a final read never succeeded, a mask:

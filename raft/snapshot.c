@@ -262,8 +262,9 @@ static int move_log(struct raft *r, const struct raft_snapshot *s)
     }
     /* What is committed is the same everywhere, also when ours cannot be read (any
      * more: storage has moved its base already). */
-    if ((rc == 0 && ours.pos.term == s->last.pos.term) || (rc != 0 && committed) ||
-        (rc == KV_ECOMPACTED && is_kept_behind(r, s))) {
+    if (!KV_BUG(r->o, K10) &&
+        ((rc == 0 && ours.pos.term == s->last.pos.term) || (rc != 0 && committed) ||
+         (rc == KV_ECOMPACTED && is_kept_behind(r, s)))) {
         if (rc == 0 && ours.hash != s->last.hash) {
             return KV_ECORRUPT;
         }

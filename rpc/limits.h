@@ -42,6 +42,8 @@ enum {
     KV_OPTION_MS_MAX =
         7 * 24 * 3600 * 1000, /* Any option that ends in _ms, but stamp. */
 
+#define KV_TTL_MS_MAX 2592000000u /* Option ttl_ms of keys: 30 days. */
+
     /* Exactly once. The retention is part of the state machine: every node of a cluster
      * must have the same. */
     KV_RETENTION_MS = 5 * 60 * 1000,        /* A retry is safe so long. */

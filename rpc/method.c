@@ -44,6 +44,11 @@ bool rpc_method_is_write(enum rpc_method method)
     case RPC_SESSION_OPEN: /* A number is drawn; nothing is kept. */
     case RPC_SESSION_KEEPALIVE:
     case RPC_SESSION_CLOSE:
+    case RPC_SEM_INFO:
+    case RPC_ELECTION_LEADER:
+    case RPC_LOCK_KEEPALIVE: /* Changes nothing that is replicated. */
+    case RPC_SEM_KEEPALIVE:
+    case RPC_ELECTION_KEEPALIVE:
         return false;
     case RPC_UNKNOWN:
     case RPC_CLUSTER_SET_W:
@@ -51,14 +56,43 @@ bool rpc_method_is_write(enum rpc_method method)
     case RPC_KV_DEL:
     case RPC_KV_CAS:
     case RPC_KV_INCR:
+    case RPC_KV_GETSET:
+    case RPC_KV_DELRANGE:
     case RPC_KV_TXN:
     case RPC_LOCK_ACQUIRE:
-    case RPC_LOCK_KEEPALIVE:
     case RPC_LOCK_RELEASE:
+    case RPC_SEM_ACQUIRE:
+    case RPC_SEM_RELEASE:
+    case RPC_ELECTION_CAMPAIGN:
+    case RPC_ELECTION_RESIGN:
     case RPC_METHODS_COUNT:
         break;
     }
     return true;
+}
+
+enum rpc_method rpc_method_lock(enum rpc_method method)
+{
+    switch (method) {
+    case RPC_LOCK_ACQUIRE:
+    case RPC_SEM_ACQUIRE:
+    case RPC_ELECTION_CAMPAIGN:
+        return RPC_LOCK_ACQUIRE;
+    case RPC_LOCK_KEEPALIVE:
+    case RPC_SEM_KEEPALIVE:
+    case RPC_ELECTION_KEEPALIVE:
+        return RPC_LOCK_KEEPALIVE;
+    case RPC_LOCK_RELEASE:
+    case RPC_SEM_RELEASE:
+    case RPC_ELECTION_RESIGN:
+        return RPC_LOCK_RELEASE;
+    case RPC_LOCK_INFO:
+    case RPC_SEM_INFO:
+    case RPC_ELECTION_LEADER:
+        return RPC_LOCK_INFO;
+    default:
+        return RPC_UNKNOWN;
+    }
 }
 
 const char *rpc_level_name(enum rpc_level level)

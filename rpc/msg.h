@@ -38,27 +38,37 @@ enum rpc_type {
 
 /* X(name, wire name, fewest parameters, most, served by this version). The options'
  * map is the last parameter and may always be left out. */
-#define RPC_METHOD_MAP(X)                                     \
-    X(RPC_HELLO, "hello", 0, 1, true)                         \
-    X(RPC_KV_GET, "kv.get", 1, 2, true)                       \
-    X(RPC_KV_PUT, "kv.put", 2, 3, true)                       \
-    X(RPC_KV_DEL, "kv.del", 1, 2, true)                       \
-    X(RPC_KV_CAS, "kv.cas", 3, 4, true)                       \
-    X(RPC_KV_INCR, "kv.incr", 2, 3, true)                     \
-    X(RPC_KV_RANGE, "kv.range", 2, 3, true)                   \
-    X(RPC_CLUSTER_STATUS, "cluster.status", 0, 1, true)       \
-    X(RPC_CLUSTER_MAP, "cluster.map", 0, 1, true)             \
-    X(RPC_CLUSTER_SET_W, "cluster.set_w", 2, 3, false)        \
-    X(RPC_KV_TXN, "kv.txn", 3, 4, true)                       \
-    X(RPC_KV_WATCH, "kv.watch", 1, 2, false)                  \
-    X(RPC_KV_UNWATCH, "kv.unwatch", 1, 2, false)              \
-    X(RPC_SESSION_OPEN, "session.open", 0, 1, true)           \
-    X(RPC_SESSION_KEEPALIVE, "session.keepalive", 1, 2, true) \
-    X(RPC_SESSION_CLOSE, "session.close", 1, 2, true)         \
-    X(RPC_LOCK_ACQUIRE, "lock.acquire", 1, 2, false)          \
-    X(RPC_LOCK_KEEPALIVE, "lock.keepalive", 2, 3, false)      \
-    X(RPC_LOCK_RELEASE, "lock.release", 2, 3, false)          \
-    X(RPC_LOCK_INFO, "lock.info", 1, 2, false)
+#define RPC_METHOD_MAP(X)                                       \
+    X(RPC_HELLO, "hello", 0, 1, true)                           \
+    X(RPC_KV_GET, "kv.get", 1, 2, true)                         \
+    X(RPC_KV_PUT, "kv.put", 2, 3, true)                         \
+    X(RPC_KV_DEL, "kv.del", 1, 2, true)                         \
+    X(RPC_KV_CAS, "kv.cas", 3, 4, true)                         \
+    X(RPC_KV_INCR, "kv.incr", 2, 3, true)                       \
+    X(RPC_KV_RANGE, "kv.range", 2, 3, true)                     \
+    X(RPC_CLUSTER_STATUS, "cluster.status", 0, 1, true)         \
+    X(RPC_CLUSTER_MAP, "cluster.map", 0, 1, true)               \
+    X(RPC_CLUSTER_SET_W, "cluster.set_w", 2, 3, true)           \
+    X(RPC_KV_TXN, "kv.txn", 3, 4, true)                         \
+    X(RPC_KV_WATCH, "kv.watch", 1, 2, true)                     \
+    X(RPC_KV_UNWATCH, "kv.unwatch", 1, 2, true)                 \
+    X(RPC_SESSION_OPEN, "session.open", 0, 1, true)             \
+    X(RPC_SESSION_KEEPALIVE, "session.keepalive", 1, 2, true)   \
+    X(RPC_SESSION_CLOSE, "session.close", 1, 2, true)           \
+    X(RPC_LOCK_ACQUIRE, "lock.acquire", 1, 2, true)             \
+    X(RPC_LOCK_KEEPALIVE, "lock.keepalive", 2, 3, true)         \
+    X(RPC_LOCK_RELEASE, "lock.release", 2, 3, true)             \
+    X(RPC_LOCK_INFO, "lock.info", 1, 2, true)                   \
+    X(RPC_SEM_ACQUIRE, "sem.acquire", 2, 3, true)               \
+    X(RPC_SEM_KEEPALIVE, "sem.keepalive", 2, 3, true)           \
+    X(RPC_SEM_RELEASE, "sem.release", 2, 3, true)               \
+    X(RPC_SEM_INFO, "sem.info", 1, 2, true)                     \
+    X(RPC_ELECTION_CAMPAIGN, "election.campaign", 2, 3, true)   \
+    X(RPC_ELECTION_KEEPALIVE, "election.keepalive", 2, 3, true) \
+    X(RPC_ELECTION_RESIGN, "election.resign", 2, 3, true)       \
+    X(RPC_ELECTION_LEADER, "election.leader", 1, 2, true)       \
+    X(RPC_KV_GETSET, "kv.getset", 2, 3, true)                   \
+    X(RPC_KV_DELRANGE, "kv.delrange", 2, 3, true)
 
 enum rpc_method {
     RPC_UNKNOWN = 0, /* A method that this version has never heard of. */
@@ -107,6 +117,9 @@ const char *rpc_method_name(enum rpc_method method); /* "?" for RPC_UNKNOWN. */
 bool rpc_method_is_served(enum rpc_method method);
 bool rpc_method_is_write(
     enum rpc_method method); /* May change state: never sent twice. */
+/* Semaphores and elections are locks: the method lock.* that does the same, or
+ * RPC_UNKNOWN when the method is none of theirs. */
+enum rpc_method rpc_method_lock(enum rpc_method method);
 const char *rpc_level_name(enum rpc_level level);
 
 /* ---- errors ---- */

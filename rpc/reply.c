@@ -27,7 +27,8 @@ static void reply_pack_at(struct buf *b, const struct rpc_at *at)
 
 static uint32_t reply_extras(const struct rpc_at *at)
 {
-    return (at->token.len > 0 ? 1u : 0u) + (at->replicas > 0 ? 1u : 0u) + at->repeated;
+    return (at->token.len > 0 ? 1u : 0u) + (at->ttl_ms > 0 ? 1u : 0u) +
+           (at->replicas > 0 ? 1u : 0u) + at->has_swapped + at->repeated;
 }
 
 /* The pairs that stand beside `at` where they are set. */
@@ -37,9 +38,17 @@ static void reply_pack_extras(struct buf *b, const struct rpc_at *at)
         pack_str(b, "token");
         pack_bin(b, at->token);
     }
+    if (at->ttl_ms > 0) {
+        pack_str(b, "ttl_ms");
+        pack_uint(b, at->ttl_ms);
+    }
     if (at->replicas > 0) {
         pack_str(b, "replicas");
         pack_uint(b, at->replicas);
+    }
+    if (at->has_swapped) {
+        pack_str(b, "swapped");
+        pack_bool(b, at->swapped);
     }
     if (at->repeated) {
         pack_str(b, "repeated");
@@ -80,6 +89,19 @@ void rpc_reply_put(struct buf *b, uint32_t msgid, const struct rpc_at *at, uint6
     reply_pack_rev(b, rev);
 }
 
+void rpc_reply_getset(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                      const struct rpc_item *before, uint64_t rev)
+{
+    bool known = before != NULL && before->value.data != NULL;
+
+    reply_begin_at(b, msgid, 4, at);
+    pack_str(b, "found");
+    pack_bool(b, before != NULL);
+    reply_pack_rev(b, rev);
+    pack_str(b, "value");
+    pack_bin_or_nil(b, known, known ? before->value : kv_bytes(NULL, 0));
+}
+
 void rpc_reply_del(struct buf *b, uint32_t msgid, const struct rpc_at *at, bool deleted,
                    uint64_t rev)
 {
@@ -107,6 +129,64 @@ void rpc_reply_incr(struct buf *b, uint32_t msgid, const struct rpc_at *at,
     pack_str(b, "value");
     pack_int(b, value);
     reply_pack_rev(b, rev);
+}
+
+void rpc_reply_acquire(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                       const struct rpc_lock_result *result)
+{
+    reply_begin_at(b, msgid, 5, at);
+    pack_str(b, "acquired");
+    pack_bool(b, result->acquired);
+    pack_str(b, "token");
+    pack_uint(b, result->token);
+    pack_str(b, "ttl_ms");
+    pack_uint(b, result->ttl_ms);
+    pack_str(b, "place");
+    pack_uint(b, result->place);
+}
+
+void rpc_reply_keepalive(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                         uint32_t ttl_ms)
+{
+    reply_begin_at(b, msgid, 2, at);
+    pack_str(b, "ttl_ms");
+    pack_uint(b, ttl_ms);
+}
+
+void rpc_reply_release(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                       bool released)
+{
+    reply_begin_at(b, msgid, 2, at);
+    pack_str(b, "released");
+    pack_bool(b, released);
+}
+
+void rpc_reply_info(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                    const struct rpc_lock_info *info)
+{
+    KV_ASSERT(info->holders_count <= KV_LOCK_PERMITS_MAX);
+    reply_begin_at(b, msgid, 5, at);
+    pack_str(b, "permits");
+    pack_uint(b, info->permits);
+    pack_str(b, "last_token");
+    pack_uint(b, info->last_token);
+    pack_str(b, "waiting");
+    pack_uint(b, info->waiting);
+    pack_str(b, "holders");
+    pack_array(b, info->holders_count);
+    for (uint32_t i = 0; i < info->holders_count; i++) {
+        const struct rpc_lock_holder *h = &info->holders[i];
+
+        pack_map(b, 4);
+        pack_str(b, "token");
+        pack_uint(b, h->token);
+        pack_str(b, "owner");
+        pack_bin(b, h->owner);
+        pack_str(b, "value");
+        pack_bin(b, h->value);
+        pack_str(b, "left_ms");
+        pack_uint(b, h->left_ms);
+    }
 }
 
 static void reply_pack_items(struct buf *b, const struct rpc_item *items,
@@ -142,6 +222,25 @@ void rpc_reply_range(struct buf *b, uint32_t msgid,
     pack_str(b, "next");
     pack_bin_or_nil(b, result->more, result->next);
     reply_pack_items(b, result->items, result->items_count);
+}
+
+void rpc_reply_delrange(struct buf *b, uint32_t msgid,
+                        const struct rpc_delrange_result *result)
+{
+    KV_ASSERT(result->ats_count > 0 && result->ats_count <= KV_GROUPS_MAX);
+    reply_begin(b, msgid, 4 + reply_extras(&result->ats[0]));
+    pack_str(b, "at");
+    pack_array(b, result->ats_count);
+    for (uint32_t i = 0; i < result->ats_count; i++) {
+        reply_pack_at(b, &result->ats[i]);
+    }
+    reply_pack_extras(b, &result->ats[0]);
+    pack_str(b, "deleted");
+    pack_uint(b, result->deleted);
+    pack_str(b, "more");
+    pack_bool(b, result->more);
+    pack_str(b, "next");
+    pack_bin_or_nil(b, result->more, result->next);
 }
 
 static void reply_pack_op(struct buf *b, const struct rpc_txn_result *r)
@@ -237,6 +336,24 @@ void rpc_reply_session(struct buf *b, uint32_t msgid, const struct rpc_at *at,
     pack_uint(b, session->ttl_ms);
     pack_str(b, "time");
     pack_uint(b, session->time_ms);
+}
+
+void rpc_reply_watch(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                     uint64_t watch, struct kv_bytes pos)
+{
+    reply_begin_at(b, msgid, 3, at);
+    pack_str(b, "watch");
+    pack_uint(b, watch);
+    pack_str(b, "pos");
+    pack_bin(b, pos);
+}
+
+void rpc_reply_unwatch(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                       bool ended)
+{
+    reply_begin_at(b, msgid, 2, at);
+    pack_str(b, "ended");
+    pack_bool(b, ended);
 }
 
 void rpc_reply_session_closed(struct buf *b, uint32_t msgid, const struct rpc_at *at)

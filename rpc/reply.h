@@ -27,7 +27,10 @@ struct rpc_at {
     uint64_t age_ms; /* 0 unless stale; RPC_AGE_UNKNOWN. */
     /* Beside `at` in the result, where they are set: */
     struct kv_bytes token; /* Empty: none. */
+    uint32_t ttl_ms;       /* 0: none; a get: what is left of the key's time to live. */
     uint32_t replicas;     /* 0: none; a write with option w: replicas that hold it. */
+    bool has_swapped;      /* A write with option if_rev: it was carried out; */
+    bool swapped;
     bool repeated; /* A write that was applied before: this is what came of it then. */
 };
 
@@ -49,6 +52,9 @@ void rpc_reply_get(struct buf *b, uint32_t msgid, const struct rpc_at *at,
                    const struct rpc_item *found);
 void rpc_reply_put(struct buf *b, uint32_t msgid, const struct rpc_at *at,
                    uint64_t rev);
+/* before NULL: there was no value. */
+void rpc_reply_getset(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                      const struct rpc_item *before, uint64_t rev);
 void rpc_reply_del(struct buf *b, uint32_t msgid, const struct rpc_at *at, bool deleted,
                    uint64_t rev);
 
@@ -64,6 +70,36 @@ void rpc_reply_cas(struct buf *b, uint32_t msgid, const struct rpc_at *at,
 void rpc_reply_incr(struct buf *b, uint32_t msgid, const struct rpc_at *at,
                     int64_t value, uint64_t rev);
 
+/* lock.acquire and its kin. */
+struct rpc_lock_result {
+    bool acquired;
+    uint64_t token;  /* acquired; else 0. */
+    uint32_t ttl_ms; /* Of the lease, or of the place in the queue. */
+    uint32_t place;  /* Not acquired: 1 is the next; 0: not in the queue. */
+};
+void rpc_reply_acquire(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                       const struct rpc_lock_result *result);
+void rpc_reply_keepalive(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                         uint32_t ttl_ms);
+void rpc_reply_release(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                       bool released);
+
+struct rpc_lock_holder {
+    uint64_t token;
+    struct kv_bytes owner;
+    struct kv_bytes value;
+    uint32_t left_ms; /* Of the lease, on the leader's clock. */
+};
+struct rpc_lock_info {
+    const struct rpc_lock_holder *holders;
+    uint32_t holders_count;
+    uint32_t waiting;    /* Claims in the queue. */
+    uint32_t permits;    /* 0: nobody holds it. */
+    uint64_t last_token; /* 0: nobody holds it. */
+};
+void rpc_reply_info(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                    const struct rpc_lock_info *info);
+
 struct rpc_range_result {
     const struct rpc_at *ats; /* One per group asked. */
     uint32_t ats_count;
@@ -75,6 +111,18 @@ struct rpc_range_result {
 };
 void rpc_reply_range(struct buf *b, uint32_t msgid,
                      const struct rpc_range_result *result);
+
+/* kv.delrange: one step of a range that is deleted. */
+struct rpc_delrange_result {
+    const struct rpc_at
+        *ats; /* One per group asked; the first one's extras are sent. */
+    uint32_t ats_count;
+    uint64_t deleted;     /* Keys. */
+    bool more;            /* There are keys of the range left, */
+    struct kv_bytes next; /* from here on; nil on the wire otherwise. */
+};
+void rpc_reply_delrange(struct buf *b, uint32_t msgid,
+                        const struct rpc_delrange_result *result);
 
 /* What came of one operation; fields that its verb does not have are 0. */
 struct rpc_txn_result {
@@ -114,6 +162,13 @@ struct rpc_session {
 void rpc_reply_session(struct buf *b, uint32_t msgid, const struct rpc_at *at,
                        const struct rpc_session *session);
 void rpc_reply_session_closed(struct buf *b, uint32_t msgid, const struct rpc_at *at);
+
+/* kv.watch: its number, and the position that it begins at. */
+void rpc_reply_watch(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                     uint64_t watch, struct kv_bytes pos);
+/* kv.unwatch: there was such a watch. */
+void rpc_reply_unwatch(struct buf *b, uint32_t msgid, const struct rpc_at *at,
+                       bool ended);
 
 /* One group in cluster.status, as the answering node knows it. */
 struct rpc_group_status {
@@ -159,16 +214,26 @@ struct rpc_reply {
     struct rpc_list ats;          /* All of them (rpc_reply_at_get()). */
     bool found;                   /* get */
     bool deleted;                 /* del */
+    uint64_t deleted_count;       /* delrange: `deleted` */
     bool swapped;                 /* cas */
-    bool more;                    /* range */
+    bool more;                    /* range, delrange */
     bool succeeded;               /* txn: all compares were true. */
     bool has_value;               /* `value` holds bytes (get, cas). */
-    bool has_number;              /* `number` holds incr's value. */
+    bool acquired;                /* acquire */
+    bool released;                /* release */
+    uint64_t lock_token;          /* acquire: `token` */
+    uint32_t ttl_ms;         /* get; acquire, keepalive; session.open, .keepalive */
+    uint32_t place;          /* acquire */
+    uint32_t waiting;        /* info */
+    uint32_t permits;        /* info */
+    uint64_t last_token;     /* info */
+    struct rpc_list holders; /* info (rpc_reply_holder_get()) */
+    bool has_number;         /* `number` holds incr's value. */
     struct kv_bytes value;
     int64_t number;
     uint64_t rev;
     struct rpc_list items;   /* range (rpc_reply_item_get()) */
-    struct kv_bytes next;    /* range */
+    struct kv_bytes next;    /* range, delrange */
     struct rpc_list results; /* txn (rpc_reply_result_get()) */
     uint32_t node;           /* hello, status, map */
     uint32_t proto;          /* hello */
@@ -179,9 +244,11 @@ struct rpc_reply {
     struct kv_bytes token;   /* Where one was asked for. */
     uint64_t time_ms;        /* hello, session.open, .keepalive */
     uint64_t session;        /* session.open */
-    uint32_t ttl_ms;         /* session.open, .keepalive */
     bool closed;             /* session.close */
     bool repeated;           /* put del cas incr: see rpc_at. */
+    uint64_t watch;          /* watch */
+    struct kv_bytes pos;     /* watch */
+    bool ended;              /* unwatch */
     struct kv_bytes server;  /* hello */
     struct kv_bytes version; /* hello */
     struct rpc_list groups;  /* status (rpc_reply_group_get()) */
@@ -224,5 +291,7 @@ void rpc_reply_result_get(const struct rpc_reply *r, uint32_t i,
 void rpc_reply_list_item_get(const struct rpc_list *l, uint32_t i,
                              struct rpc_item *out);
 uint32_t rpc_reply_leader_get(const struct rpc_reply *r, uint32_t i);
+void rpc_reply_holder_get(const struct rpc_reply *r, uint32_t i,
+                          struct rpc_lock_holder *out);
 
 #endif

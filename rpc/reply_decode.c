@@ -18,43 +18,56 @@ enum field_kind {
     FIELD_BYTES, /* str or bin */
     FIELD_BYTES_OR_NIL,
     FIELD_HEX64,
-    FIELD_VALUE, /* nil, str or bin; an int for kv.incr */
-    FIELD_AT,    /* one at, or a list of them for kv.range */
+    FIELD_VALUE,   /* nil, str or bin; an int for kv.incr */
+    FIELD_AT,      /* one at, or a list of them for kv.range and kv.delrange */
+    FIELD_DELETED, /* an int of kv.delrange, else bool */
     FIELD_ITEMS,
     FIELD_GROUPS, /* status: maps with a leader; map: passed over */
     FIELD_LEADERS,
     FIELD_RESULTS, /* txn: maps, one per operation */
+    FIELD_HOLDERS, /* lock.info: maps */
+    FIELD_TOKEN,   /* an int of lock.acquire, else bytes */
 };
 
 /* X(name on the wire, kind, member of struct rpc_reply) */
-#define FIELD_MAP(X)                    \
-    X(at, FIELD_AT, ats)                \
-    X(rev, FIELD_U64, rev)              \
-    X(value, FIELD_VALUE, value)        \
-    X(found, FIELD_BOOL, found)         \
-    X(deleted, FIELD_BOOL, deleted)     \
-    X(succeeded, FIELD_BOOL, succeeded) \
-    X(results, FIELD_RESULTS, results)  \
-    X(swapped, FIELD_BOOL, swapped)     \
-    X(items, FIELD_ITEMS, items)        \
-    X(more, FIELD_BOOL, more)           \
-    X(next, FIELD_BYTES_OR_NIL, next)   \
-    X(node, FIELD_U32, node)            \
-    X(cluster, FIELD_HEX64, cluster)    \
-    X(epoch, FIELD_U64, epoch)          \
-    X(groups, FIELD_GROUPS, groups)     \
-    X(leaders, FIELD_LEADERS, leaders)  \
-    X(server, FIELD_BYTES, server)      \
-    X(version, FIELD_BYTES, version)    \
-    X(proto, FIELD_U32, proto)          \
-    X(time, FIELD_U64, time_ms)         \
-    X(w, FIELD_U32, w)                  \
-    X(replicas, FIELD_U32, replicas)    \
-    X(token, FIELD_BYTES, token)        \
-    X(session, FIELD_U64, session)      \
-    X(ttl_ms, FIELD_U32, ttl_ms)        \
-    X(closed, FIELD_BOOL, closed)       \
-    X(repeated, FIELD_BOOL, repeated)
+#define FIELD_MAP(X)                     \
+    X(at, FIELD_AT, ats)                 \
+    X(rev, FIELD_U64, rev)               \
+    X(value, FIELD_VALUE, value)         \
+    X(found, FIELD_BOOL, found)          \
+    X(deleted, FIELD_DELETED, deleted)   \
+    X(swapped, FIELD_BOOL, swapped)      \
+    X(items, FIELD_ITEMS, items)         \
+    X(more, FIELD_BOOL, more)            \
+    X(next, FIELD_BYTES_OR_NIL, next)    \
+    X(node, FIELD_U32, node)             \
+    X(cluster, FIELD_HEX64, cluster)     \
+    X(epoch, FIELD_U64, epoch)           \
+    X(groups, FIELD_GROUPS, groups)      \
+    X(leaders, FIELD_LEADERS, leaders)   \
+    X(server, FIELD_BYTES, server)       \
+    X(version, FIELD_BYTES, version)     \
+    X(proto, FIELD_U32, proto)           \
+    X(time, FIELD_U64, time_ms)          \
+    X(w, FIELD_U32, w)                   \
+    X(replicas, FIELD_U32, replicas)     \
+    X(succeeded, FIELD_BOOL, succeeded)  \
+    X(results, FIELD_RESULTS, results)   \
+    X(session, FIELD_U64, session)       \
+    X(closed, FIELD_BOOL, closed)        \
+    X(repeated, FIELD_BOOL, repeated)    \
+    X(acquired, FIELD_BOOL, acquired)    \
+    X(released, FIELD_BOOL, released)    \
+    X(token, FIELD_TOKEN, lock_token)    \
+    X(ttl_ms, FIELD_U32, ttl_ms)         \
+    X(place, FIELD_U32, place)           \
+    X(waiting, FIELD_U32, waiting)       \
+    X(permits, FIELD_U32, permits)       \
+    X(last_token, FIELD_U64, last_token) \
+    X(holders, FIELD_HOLDERS, holders)   \
+    X(watch, FIELD_U64, watch)           \
+    X(pos, FIELD_BYTES, pos)             \
+    X(ended, FIELD_BOOL, ended)
 
 enum field {
 #define FIELD_ENUM(name, kind, member) F_##name,
@@ -75,13 +88,17 @@ static const struct field_row {
 #undef FIELD_ROW
 };
 
-#define FBIT(name) (1u << F_##name)
+_Static_assert(FIELDS_COUNT <= 64, "each field has a bit");
+
+#define FBIT(name) ((uint64_t)1 << F_##name)
 
 /* Fields without which a reply of this method is none. */
-static uint32_t field_required(enum rpc_method method)
+static uint64_t field_required(enum rpc_method method)
 {
     switch (method) {
     case RPC_KV_GET:
+        return FBIT(at) | FBIT(found) | FBIT(value) | FBIT(rev);
+    case RPC_KV_GETSET:
         return FBIT(at) | FBIT(found) | FBIT(value) | FBIT(rev);
     case RPC_KV_PUT:
         return FBIT(at) | FBIT(rev);
@@ -93,6 +110,8 @@ static uint32_t field_required(enum rpc_method method)
         return FBIT(at) | FBIT(value) | FBIT(rev);
     case RPC_KV_RANGE:
         return FBIT(at) | FBIT(items) | FBIT(more) | FBIT(next);
+    case RPC_KV_DELRANGE:
+        return FBIT(at) | FBIT(deleted) | FBIT(more) | FBIT(next);
     case RPC_KV_TXN:
         return FBIT(at) | FBIT(succeeded) | FBIT(results) | FBIT(rev);
     case RPC_HELLO:
@@ -103,12 +122,29 @@ static uint32_t field_required(enum rpc_method method)
         return FBIT(at) | FBIT(ttl_ms) | FBIT(time);
     case RPC_SESSION_CLOSE:
         return FBIT(at) | FBIT(closed);
+    case RPC_KV_WATCH:
+        return FBIT(at) | FBIT(watch) | FBIT(pos);
+    case RPC_KV_UNWATCH:
+        return FBIT(at) | FBIT(ended);
     case RPC_CLUSTER_STATUS:
         return FBIT(at) | FBIT(node) | FBIT(cluster) | FBIT(epoch) | FBIT(groups);
     case RPC_CLUSTER_SET_W:
         return FBIT(at) | FBIT(w);
     case RPC_CLUSTER_MAP:
         return FBIT(at) | FBIT(node) | FBIT(cluster) | FBIT(epoch) | FBIT(groups);
+    default:
+        break;
+    }
+    switch (rpc_method_lock(method)) {
+    case RPC_LOCK_ACQUIRE:
+        return FBIT(at) | FBIT(acquired) | FBIT(token) | FBIT(ttl_ms) | FBIT(place);
+    case RPC_LOCK_KEEPALIVE:
+        return FBIT(at) | FBIT(ttl_ms);
+    case RPC_LOCK_RELEASE:
+        return FBIT(at) | FBIT(released);
+    case RPC_LOCK_INFO:
+        return FBIT(at) | FBIT(holders) | FBIT(waiting) | FBIT(permits) |
+               FBIT(last_token);
     default:
         return 0;
     }
@@ -243,6 +279,33 @@ static bool decode_op(const msgpack_object *o, struct rpc_reply_op *out)
     return true;
 }
 
+static bool decode_holder(const msgpack_object *o, struct rpc_lock_holder *out)
+{
+    *out = (struct rpc_lock_holder){0};
+    if (o->type != MSGPACK_OBJECT_MAP) {
+        return false;
+    }
+    for (uint32_t i = 0; i < o->via.map.size; i++) {
+        const msgpack_object_kv *pair = &o->via.map.ptr[i];
+        struct kv_bytes name;
+        bool ok = unpack_bytes(&pair->key, &name);
+
+        if (ok && kv_bytes_equal(kv_bytes_str("token"), name)) {
+            ok = unpack_uint(&pair->val, UINT64_MAX, &out->token);
+        } else if (ok && kv_bytes_equal(kv_bytes_str("owner"), name)) {
+            ok = unpack_bytes(&pair->val, &out->owner);
+        } else if (ok && kv_bytes_equal(kv_bytes_str("value"), name)) {
+            ok = unpack_bytes(&pair->val, &out->value);
+        } else if (ok && kv_bytes_equal(kv_bytes_str("left_ms"), name)) {
+            ok = unpack_u32(&pair->val, UINT32_MAX, &out->left_ms);
+        }
+        if (!ok) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool decode_one(const msgpack_object *o, enum field_kind kind)
 {
     union {
@@ -250,6 +313,7 @@ static bool decode_one(const msgpack_object *o, enum field_kind kind)
         struct rpc_item item;
         struct rpc_group_status group;
         struct rpc_reply_op op;
+        struct rpc_lock_holder holder;
         uint32_t leader;
     } sink;
 
@@ -262,6 +326,8 @@ static bool decode_one(const msgpack_object *o, enum field_kind kind)
         return decode_group(o, &sink.group);
     case FIELD_RESULTS:
         return decode_op(o, &sink.op);
+    case FIELD_HOLDERS:
+        return decode_holder(o, &sink.holder);
     default:
         return unpack_u32(o, UINT32_MAX, &sink.leader);
     }
@@ -324,6 +390,14 @@ void rpc_reply_group_get(const struct rpc_reply *r, uint32_t i,
     KV_ASSERT(ok);
 }
 
+void rpc_reply_holder_get(const struct rpc_reply *r, uint32_t i,
+                          struct rpc_lock_holder *out)
+{
+    bool ok = decode_holder(list_object(&r->holders, i), out);
+
+    KV_ASSERT(ok);
+}
+
 uint32_t rpc_reply_leader_get(const struct rpc_reply *r, uint32_t i)
 {
     uint32_t leader = 0;
@@ -346,11 +420,17 @@ static bool decode_value(const msgpack_object *o, enum rpc_method method,
     return !out->has_value || unpack_bytes(o, &out->value);
 }
 
-/* A range was answered by any number of groups, everything else by one. */
+/* A range goes on from `next`, and is answered by any number of groups. */
+static bool is_range(enum rpc_method method)
+{
+    return method == RPC_KV_RANGE || method == RPC_KV_DELRANGE;
+}
+
+/* Everything but a range was answered by one group. */
 static bool decode_ats(const msgpack_object *o, enum rpc_method method,
                        struct rpc_reply *out)
 {
-    if (method == RPC_KV_RANGE) {
+    if (is_range(method)) {
         return decode_list(o, FIELD_AT, &out->ats) &&
                (out->ats.count == 0 || decode_at(out->ats.objects, &out->at));
     }
@@ -375,10 +455,17 @@ static bool decode_field(const struct field_row *row, const msgpack_object *o,
         return unpack_bytes(o, at);
     case FIELD_BYTES_OR_NIL:
         return unpack_is_nil(o) || unpack_bytes(o, at);
+    case FIELD_TOKEN:
+        return rpc_method_lock(method) == RPC_UNKNOWN ? unpack_bytes(o, &out->token)
+                                                      : unpack_uint(o, UINT64_MAX, at);
     case FIELD_HEX64:
         return unpack_bytes(o, &text) && text_parse_hex64(text, at);
     case FIELD_VALUE:
         return decode_value(o, method, out);
+    case FIELD_DELETED:
+        return method == RPC_KV_DELRANGE
+                   ? unpack_uint(o, UINT64_MAX, &out->deleted_count)
+                   : unpack_bool(o, at);
     case FIELD_AT:
         return decode_ats(o, method, out);
     case FIELD_GROUPS:
@@ -386,6 +473,7 @@ static bool decode_field(const struct field_row *row, const msgpack_object *o,
     case FIELD_ITEMS:
     case FIELD_LEADERS:
     case FIELD_RESULTS:
+    case FIELD_HOLDERS:
         return decode_list(o, (enum field_kind)row->kind, at);
     }
     KV_UNREACHABLE();
@@ -394,7 +482,7 @@ static bool decode_field(const struct field_row *row, const msgpack_object *o,
 static int decode_result(const msgpack_object *o, enum rpc_method method,
                          struct rpc_reply *out)
 {
-    uint32_t seen = 0;
+    uint64_t seen = 0;
 
     if (o->type != MSGPACK_OBJECT_MAP) {
         return KV_EPROTO;
@@ -415,16 +503,16 @@ static int decode_result(const msgpack_object *o, enum rpc_method method,
         if (f == FIELDS_COUNT) {
             continue;
         }
-        if ((seen & (1u << f)) != 0 ||
+        if ((seen & ((uint64_t)1 << f)) != 0 ||
             !decode_field(&field_rows[f], &pair->val, method, out)) {
             return KV_EPROTO;
         }
-        seen |= 1u << f;
+        seen |= (uint64_t)1 << f;
     }
     /* A found key has a value, more keys have a place to go on from. */
     if ((field_required(method) & ~seen) != 0 ||
         (method == RPC_KV_GET && out->found != out->has_value) ||
-        (method == RPC_KV_RANGE && out->more && out->next.len == 0)) {
+        (is_range(method) && out->more && out->next.len == 0)) {
         return KV_EPROTO;
     }
     return 0;

@@ -44,16 +44,36 @@ static uint32_t request_options_of(enum rpc_method method)
     case RPC_KV_RANGE:
         return OPTIONS_READ | BIT(limit);
     case RPC_KV_PUT:
-        return OPTIONS_WRITE | BIT(ttl_ms);
+        return OPTIONS_WRITE | BIT(ttl_ms) | BIT(if_rev);
+    case RPC_KV_GETSET:
+        return OPTIONS_WRITE | BIT(ttl_ms) | BIT(if_rev);
     case RPC_KV_DEL:
+        return OPTIONS_WRITE | BIT(if_rev);
     case RPC_KV_CAS:
     case RPC_KV_INCR:
     case RPC_KV_TXN:
         return OPTIONS_WRITE;
+    case RPC_KV_DELRANGE:
+        return OPTIONS_WRITE | BIT(limit);
     case RPC_CLUSTER_SET_W:
         return OPTIONS_ANY;
+    case RPC_LOCK_ACQUIRE:
+    case RPC_SEM_ACQUIRE:
+        return OPTIONS_ANY | BIT(ttl_ms) | BIT(wait_ms) | BIT(owner) | BIT(value);
+    case RPC_ELECTION_CAMPAIGN:
+        return OPTIONS_ANY | BIT(ttl_ms) | BIT(wait_ms) | BIT(owner);
+    case RPC_LOCK_RELEASE:
+    case RPC_SEM_RELEASE:
+    case RPC_ELECTION_RESIGN:
+        return OPTIONS_ANY | BIT(owner);
+    case RPC_HELLO:
+        return OPTIONS_ANY | BIT(level) | BIT(leaders);
+    case RPC_KV_WATCH:
+        return OPTIONS_ANY | BIT(prefix) | BIT(prev) | BIT(only) | BIT(pos) |
+               BIT(group);
     default:
-        return OPTIONS_ANY | BIT(level);
+        return rpc_method_lock(method) == RPC_UNKNOWN ? OPTIONS_ANY | BIT(level)
+                                                      : OPTIONS_ANY;
     }
 }
 
@@ -79,6 +99,9 @@ static int option_u32(const struct request_parse *p, uint32_t option,
         most = KV_QUORUM_MAX;
     } else if (option == RPC_OPT_limit) {
         most = KV_RANGE_ITEMS_MAX;
+    } else if (option == RPC_OPT_ttl_ms &&
+               rpc_method_lock(p->q->method) == RPC_UNKNOWN) {
+        most = KV_TTL_MS_MAX;
     } else if (option == RPC_OPT_idem_ttl_ms) {
         most = KV_IDEM_TTL_MS_MAX;
     }
@@ -116,16 +139,39 @@ static int option_opaque(const struct request_parse *p, uint32_t option,
 }
 
 /* Its content is judged by who knows the cluster (rpc/token.h). */
-static int option_token(const struct request_parse *p, const msgpack_object *o)
+static int option_token(const struct request_parse *p, uint32_t option,
+                        const msgpack_object *o, struct kv_bytes *out)
 {
-    struct rpc_options *options = &p->q->options;
-
-    if (!unpack_bytes(o, &options->token) || options->token.len > KV_TOKEN_BYTES_MAX) {
+    if (!unpack_bytes(o, out) || out->len > KV_TOKEN_BYTES_MAX) {
         return rpc_error_set(p->error, KV_EBADREQUEST,
-                             "%s: option token must be bin or str of 0 to %d bytes",
-                             request_name(p), KV_TOKEN_BYTES_MAX);
+                             "%s: option %s must be bin or str of 0 to %d bytes",
+                             request_name(p), option_names[option], KV_TOKEN_BYTES_MAX);
     }
     return 0;
+}
+
+static int option_only(const struct request_parse *p, const msgpack_object *o)
+{
+    struct kv_bytes name;
+
+    if (unpack_bytes(o, &name)) {
+        p->q->options.only = kv_bytes_equal(name, kv_bytes_str("put"))   ? RPC_ONLY_PUT
+                             : kv_bytes_equal(name, kv_bytes_str("del")) ? RPC_ONLY_DEL
+                                                                         : 0;
+    }
+    return p->q->options.only != 0
+               ? 0
+               : rpc_error_set(p->error, KV_EBADREQUEST,
+                               "%s: option only must be put or del", request_name(p));
+}
+
+static int option_bool(const struct request_parse *p, uint32_t option,
+                       const msgpack_object *o, bool *out)
+{
+    return unpack_bool(o, out) ? 0
+                               : rpc_error_set(p->error, KV_EBADREQUEST,
+                                               "%s: option %s must be true or false",
+                                               request_name(p), option_names[option]);
 }
 
 static int option_fence(const struct request_parse *p, const msgpack_object *o)
@@ -137,7 +183,16 @@ static int option_fence(const struct request_parse *p, const msgpack_object *o)
         return rpc_error_set(p->error, KV_EBADREQUEST,
                              "%s: option fence must be [lock, token]", request_name(p));
     }
-    return option_opaque(p, RPC_OPT_fence, &o->via.array.ptr[0], &options->fence_lock);
+    if (!unpack_bytes(&o->via.array.ptr[0], &options->fence_lock) ||
+        options->fence_lock.len == 0 ||
+        options->fence_lock.len > KV_LOCK_NAME_BYTES_MAX || options->fence_token == 0) {
+        return rpc_error_set(
+            p->error, KV_EBADREQUEST,
+            "%s: option fence must be [lock, token] with a lock of 1 to "
+            "%d bytes and a token of at least 1",
+            request_name(p), KV_LOCK_NAME_BYTES_MAX);
+    }
+    return 0;
 }
 
 static int option_level(const struct request_parse *p, const msgpack_object *o)
@@ -175,6 +230,8 @@ static int option_value(const struct request_parse *p, uint32_t option,
         return option_u32(p, option, o, 0, &options->max_age_ms);
     case RPC_OPT_wait_ms:
         return option_u32(p, option, o, 0, &options->wait_ms);
+    case RPC_OPT_if_rev:
+        return option_u64(p, option, o, &options->if_rev);
     case RPC_OPT_session:
         return option_u64(p, option, o, &options->session);
     case RPC_OPT_seq:
@@ -188,16 +245,27 @@ static int option_value(const struct request_parse *p, uint32_t option,
     case RPC_OPT_idem:
         return option_opaque(p, option, o, &options->idem);
     case RPC_OPT_token:
-        return option_token(p, o);
+        return option_token(p, option, o, &options->token);
+    case RPC_OPT_pos:
+        return option_token(p, option, o, &options->pos);
+    case RPC_OPT_group:
+        return option_u32(p, option, o, 1, &options->group);
+    case RPC_OPT_only:
+        return option_only(p, o);
+    case RPC_OPT_prefix:
+        return option_bool(p, option, o, &options->prefix);
+    case RPC_OPT_prev:
+        return option_bool(p, option, o, &options->prev);
+    case RPC_OPT_leaders:
+        return option_bool(p, option, o, &options->leaders);
     case RPC_OPT_fence:
         return option_fence(p, o);
+    case RPC_OPT_owner:
+        return option_opaque(p, option, o, &options->owner);
+    case RPC_OPT_value:
+        return option_opaque(p, option, o, &options->value);
     case RPC_OPT_forward:
-        if (!unpack_bool(o, &options->forward)) {
-            return rpc_error_set(p->error, KV_EBADREQUEST,
-                                 "%s: option forward must be true or false",
-                                 request_name(p));
-        }
-        return 0;
+        return option_bool(p, option, o, &options->forward);
     case RPC_OPTIONS_COUNT:
         break;
     }
@@ -402,6 +470,82 @@ static int request_delta(const struct request_parse *p, const msgpack_object *o)
     return 0;
 }
 
+/* The parameters of lock.*, sem.* and election.*. */
+static int request_lock(const struct request_parse *p, const msgpack_object *params)
+{
+    struct request_field name = {"name", 1, 1, KV_LOCK_NAME_BYTES_MAX};
+    struct request_field value = {"value", 2, 0, KV_LOCK_VALUE_BYTES_MAX};
+    struct rpc_request *q = p->q;
+    int rc = request_bytes(p, &params[0], &name, &q->key);
+
+    if (rc != 0) {
+        return rc;
+    }
+    q->permits = 1;
+    switch (q->method) {
+    case RPC_LOCK_ACQUIRE:
+        return 0;
+    case RPC_ELECTION_CAMPAIGN:
+        return request_bytes(p, &params[1], &value, &q->value);
+    case RPC_SEM_ACQUIRE:
+        if (!unpack_u32(&params[1], KV_LOCK_PERMITS_MAX, &q->permits) ||
+            q->permits == 0) {
+            return rpc_error_set(
+                p->error, KV_EBADREQUEST,
+                "%s: parameter 2 (permits) must be an int from 1 to %d",
+                request_name(p), KV_LOCK_PERMITS_MAX);
+        }
+        return 0;
+    default:
+        break;
+    }
+    if (rpc_method_lock(q->method) != RPC_LOCK_INFO &&
+        !unpack_uint(&params[1], UINT64_MAX, &q->token)) {
+        return rpc_error_set(p->error, KV_EBADREQUEST,
+                             "%s: parameter 2 (token) must be an int, not negative",
+                             request_name(p));
+    }
+    return 0;
+}
+
+/* What a lock's parameters and options must be together. */
+static int request_lock_check(const struct request_parse *p)
+{
+    struct rpc_request *q = p->q;
+    const struct rpc_options *o = &q->options;
+
+    if (o->owner.len > KV_LOCK_OWNER_BYTES_MAX) {
+        return rpc_error_set(p->error, KV_EBADREQUEST,
+                             "%s: option owner must have 1 to %d bytes",
+                             request_name(p), KV_LOCK_OWNER_BYTES_MAX);
+    }
+    if (o->value.len > KV_LOCK_VALUE_BYTES_MAX) {
+        return rpc_error_set(p->error, KV_EBADREQUEST,
+                             "%s: option value must have 1 to %d bytes",
+                             request_name(p), KV_LOCK_VALUE_BYTES_MAX);
+    }
+    if ((o->has & BIT(ttl_ms)) != 0 && o->ttl_ms < KV_LOCK_TTL_MS_MIN) {
+        return rpc_error_set(p->error, KV_EBADREQUEST,
+                             "%s: option ttl_ms must be at least %d", request_name(p),
+                             KV_LOCK_TTL_MS_MIN);
+    }
+    if (rpc_method_lock(q->method) == RPC_LOCK_ACQUIRE && o->owner.len == 0) {
+        return rpc_error_set(p->error, KV_EBADREQUEST,
+                             "%s: option owner is needed: a name that no other holder "
+                             "has, the same when asking again",
+                             request_name(p));
+    }
+    if (rpc_method_lock(q->method) == RPC_LOCK_RELEASE && q->token == 0 &&
+        o->owner.len == 0) {
+        return rpc_error_set(p->error, KV_EBADREQUEST,
+                             "%s: token 0 needs the option owner", request_name(p));
+    }
+    if ((o->has & BIT(value)) != 0) {
+        q->value = o->value;
+    }
+    return 0;
+}
+
 static int request_set_w(const struct request_parse *p, const msgpack_object *params)
 {
     if (!unpack_u32(&params[0], KV_GROUPS_MAX - 1, &p->q->group) ||
@@ -433,6 +577,54 @@ static int request_session(const struct request_parse *p, const msgpack_object *
     return 0;
 }
 
+/* A key, or [begin, end]. An empty key is the prefix of all; request_watch() checks. */
+static int request_watched(const struct request_parse *p, const msgpack_object *params)
+{
+    struct request_field key = {"key", 1, 0, KV_KEY_BYTES_MAX};
+    struct rpc_request *q = p->q;
+    int rc;
+
+    if (params[0].type != MSGPACK_OBJECT_ARRAY) {
+        return request_bytes(p, &params[0], &key, &q->key);
+    }
+    if (!unpack_is_array(&params[0], 2)) {
+        return rpc_error_set(p->error, KV_EBADREQUEST,
+                             "%s: parameter 1 must be a key or [begin, end]",
+                             request_name(p));
+    }
+    q->is_range = true;
+    rc = request_bound(p, params[0].via.array.ptr, 1, "begin", &q->begin);
+    return rc != 0 ? rc : request_bound(p, params[0].via.array.ptr, 2, "end", &q->end);
+}
+
+/* What a watch's parameter and options say together. */
+static int request_watch(const struct request_parse *p)
+{
+    const struct rpc_request *q = p->q;
+    const char *why = NULL;
+
+    if (q->is_range && q->options.prefix) {
+        why = "option prefix needs a key, not [begin, end]";
+    } else if (q->is_range && q->end.len > 0 &&
+               kv_bytes_compare(q->begin, q->end) >= 0) {
+        why = "no key lies in this range";
+    } else if (!q->is_range && !q->options.prefix && q->key.len == 0) {
+        why = "parameter 1 (key) is empty";
+    }
+    return why == NULL ? 0
+                       : rpc_error_set(p->error, KV_EBADREQUEST, "%s: %s",
+                                       request_name(p), why);
+}
+
+static int request_unwatch(const struct request_parse *p, const msgpack_object *o)
+{
+    return unpack_uint(o, UINT64_MAX, &p->q->watch)
+               ? 0
+               : rpc_error_set(p->error, KV_EBADREQUEST,
+                               "%s: parameter 1 (watch) must be an int",
+                               request_name(p));
+}
+
 /* The parameters in front of the options. */
 static int request_params(const struct request_parse *p, const msgpack_object *params)
 {
@@ -445,6 +637,7 @@ static int request_params(const struct request_parse *p, const msgpack_object *p
     case RPC_KV_DEL:
         return request_bytes(p, &params[0], &key, &q->key);
     case RPC_KV_PUT:
+    case RPC_KV_GETSET:
         rc = request_bytes(p, &params[0], &key, &q->key);
         return rc != 0 ? rc : request_value(p, params, 2, "value", &q->value);
     case RPC_KV_CAS:
@@ -454,6 +647,7 @@ static int request_params(const struct request_parse *p, const msgpack_object *p
         rc = request_bytes(p, &params[0], &key, &q->key);
         return rc != 0 ? rc : request_delta(p, &params[1]);
     case RPC_KV_RANGE:
+    case RPC_KV_DELRANGE:
         rc = request_bound(p, params, 1, "begin", &q->begin);
         return rc != 0 ? rc : request_bound(p, params, 2, "end", &q->end);
     case RPC_CLUSTER_SET_W:
@@ -463,8 +657,12 @@ static int request_params(const struct request_parse *p, const msgpack_object *p
     case RPC_SESSION_KEEPALIVE:
     case RPC_SESSION_CLOSE:
         return request_session(p, &params[0]);
+    case RPC_KV_WATCH:
+        return request_watched(p, params);
+    case RPC_KV_UNWATCH:
+        return request_unwatch(p, &params[0]);
     default: /* hello, session.open, cluster.status, cluster.map: options only. */
-        return 0;
+        return rpc_method_lock(q->method) == RPC_UNKNOWN ? 0 : request_lock(p, params);
     }
 }
 
@@ -540,10 +738,13 @@ static int request_body(const struct request_parse *p, const msgpack_object *par
                              count, row->params_min, row->params_max);
     }
     rc = request_params(p, params->via.array.ptr);
-    if (rc != 0 || count == row->params_min) {
-        return rc;
+    if (rc == 0 && count > row->params_min) {
+        rc = request_options(p, &params->via.array.ptr[count - 1]);
     }
-    return request_options(p, &params->via.array.ptr[count - 1]);
+    if (rc == 0 && rpc_method_lock(p->q->method) != RPC_UNKNOWN) {
+        rc = request_lock_check(p);
+    }
+    return rc == 0 && p->q->method == RPC_KV_WATCH ? request_watch(p) : rc;
 }
 
 int rpc_request_decode(struct rpc_decoder *d, struct kv_bytes message,

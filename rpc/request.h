@@ -28,11 +28,20 @@
     X(idem_ttl_ms)        \
     X(stamp)              \
     X(fence)              \
+    X(if_rev)             \
     X(ttl_ms)             \
     X(wait_ms)            \
     X(deadline_ms)        \
     X(limit)              \
-    X(forward)
+    X(forward)            \
+    X(owner)              \
+    X(value)              \
+    X(prefix)             \
+    X(prev)               \
+    X(only)               \
+    X(pos)                \
+    X(group)              \
+    X(leaders)
 
 enum rpc_option {
 #define RPC_OPTION_ENUM(name) RPC_OPT_##name,
@@ -45,9 +54,7 @@ enum rpc_option {
 
 /* Options that are parsed, but that this version does not carry out: a request that
  * has one is refused (rpc_options_refuse()), never half obeyed. */
-#define RPC_OPTIONS_RESERVED                               \
-    (RPC_OPT_BIT(RPC_OPT_w) | RPC_OPT_BIT(RPC_OPT_fence) | \
-     RPC_OPT_BIT(RPC_OPT_ttl_ms) | RPC_OPT_BIT(RPC_OPT_wait_ms))
+#define RPC_OPTIONS_RESERVED RPC_OPT_BIT(RPC_OPT_wait_ms)
 
 /* An option that was not given has its bit in `has` clear and the value below. */
 struct rpc_options {
@@ -56,40 +63,65 @@ struct rpc_options {
     bool forward;               /* true: the node may pass the request on. */
     uint32_t r;                 /* 0: replicas that a quorum read asks. */
     uint32_t w;                 /* 0: replicas that must hold a write. */
-    uint32_t limit;             /* 0: items of a range, at most. */
+    uint32_t limit;             /* 0: items of a range, or keys of each group that
+                                 * a delrange deletes, at most. */
     uint32_t deadline_ms;       /* 0: time left when the client sent it; else >= 1. */
     uint32_t max_age_ms;        /* 0: bound of a stale read. */
     uint32_t wait_ms;           /* 0 */
-    uint32_t ttl_ms;            /* 0 */
+    uint32_t ttl_ms;            /* 0: the key does not end; of locks: the default. */
     uint64_t session;           /* 0 */
     uint64_t seq;               /* 0 */
     uint64_t ack;               /* 0: requests below it have ended; <= seq. */
     uint32_t idem_ttl_ms;       /* 0: how long the result of `idem` is kept. */
     uint64_t stamp;             /* 0: cluster time of the first sending, ms. */
+    uint64_t if_rev;            /* 0: the key's revision, or no such key. */
     uint64_t fence_token;       /* 0 */
     struct kv_bytes fence_lock; /* Empty: name of the lock of `fence`. */
     struct kv_bytes idem;       /* Empty. */
     struct kv_bytes token;      /* Empty: what the client has seen (rpc/token.h). */
+    struct kv_bytes owner;      /* Empty: who wants a lock. */
+    struct kv_bytes value;      /* Empty: what info shows of a lock's holder. */
+    bool prefix;                /* false: all keys that begin with `key` are watched. */
+    bool prev;                  /* false: events carry the value before. */
+    uint8_t only;               /* 0: all; else RPC_ONLY_PUT or RPC_ONLY_DEL. */
+    struct kv_bytes pos;        /* Empty: where a watch goes on (a token). */
+    uint32_t group;             /* 0: all; a watch: only what this group owns. */
+    bool leaders;               /* false: hello subscribes to cluster.leaders. */
+};
+
+/* What option `only` lets through: "put", or "del" (expired keys, too). */
+enum {
+    RPC_ONLY_PUT = 1,
+    RPC_ONLY_DEL = 2,
 };
 
 struct rpc_request {
     enum rpc_type type; /* RPC_REQUEST or RPC_NOTIFICATION. */
     uint32_t msgid;     /* 0 in a notification. */
     enum rpc_method method;
-    struct kv_bytes key;   /* get put del cas incr: 1..KV_KEY_BYTES_MAX bytes. */
-    struct kv_bytes value; /* put: 0..KV_VALUE_BYTES_MAX bytes. */
-    bool has_expected;     /* cas: false: the key must not exist. */
-    bool has_replacement;  /* cas: false: the key is deleted. */
+    struct kv_bytes
+        key; /* get put del cas incr getset: 1..KV_KEY_BYTES_MAX bytes; locks:
+                            * the name, 1..KV_LOCK_NAME_BYTES_MAX bytes. */
+    struct kv_bytes
+        value;            /* put getset: 0..KV_VALUE_BYTES_MAX bytes; acquire of a lock:
+                            * option value, 0..KV_LOCK_VALUE_BYTES_MAX bytes. */
+    bool has_expected;    /* cas: false: the key must not exist. */
+    bool has_replacement; /* cas: false: the key is deleted. */
     struct kv_bytes expected;
     struct kv_bytes replacement;
-    struct kv_bytes begin; /* range, included; empty: from the first key. */
-    struct kv_bytes end;   /* range, excluded; empty: to the last key. */
-    int64_t delta;         /* incr. */
-    uint32_t group;        /* set_w */
-    uint32_t w;            /* set_w: 0 is the majority. */
+    struct kv_bytes
+        begin; /* range, delrange, watch; included; empty: from the first key. */
+    struct kv_bytes end; /* The same, excluded; empty: to the last key. */
+    bool is_range;       /* watch: begin and end, not `key`. */
+    uint64_t watch;      /* unwatch */
+    int64_t delta;       /* incr. */
+    uint32_t group;      /* set_w */
+    uint32_t w;          /* set_w: 0 is the majority. */
     struct rpc_txn_items txn[RPC_TXN_LISTS_COUNT]; /* txn, decoded. */
     struct kv_bytes txn_packed; /* txn, to be encoded: rpc_txn_encode()'s bytes. */
     uint64_t session;           /* session.keepalive, session.close; >= 1. */
+    uint32_t permits;           /* acquire of a lock: 1; of a semaphore: 1..most. */
+    uint64_t token;             /* keepalive and release of a lock; 0: by owner. */
     struct rpc_options options;
 };
 

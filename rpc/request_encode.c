@@ -2,6 +2,26 @@
 #include "rpc/pack.h"
 #include "rpc/request.h"
 
+/* Flags, what else a watch takes, and what a lock shows. */
+static void encode_flag(struct buf *b, const struct rpc_options *o,
+                        enum rpc_option option)
+{
+    if (option == RPC_OPT_group) {
+        pack_uint(b, o->group);
+    } else if (option == RPC_OPT_value) {
+        pack_bin(b, o->value);
+    } else if (option == RPC_OPT_pos) {
+        pack_bin(b, o->pos);
+    } else if (option == RPC_OPT_only) {
+        pack_str(b, o->only == RPC_ONLY_PUT ? "put" : "del");
+    } else {
+        pack_bool(b, option == RPC_OPT_forward   ? o->forward
+                     : option == RPC_OPT_prev    ? o->prev
+                     : option == RPC_OPT_leaders ? o->leaders
+                                                 : o->prefix);
+    }
+}
+
 static void encode_option(struct buf *b, const struct rpc_options *o,
                           enum rpc_option option)
 {
@@ -23,6 +43,9 @@ static void encode_option(struct buf *b, const struct rpc_options *o,
         break;
     case RPC_OPT_session:
         pack_uint(b, o->session);
+        break;
+    case RPC_OPT_if_rev:
+        pack_uint(b, o->if_rev);
         break;
     case RPC_OPT_seq:
         pack_uint(b, o->seq);
@@ -56,8 +79,18 @@ static void encode_option(struct buf *b, const struct rpc_options *o,
     case RPC_OPT_limit:
         pack_uint(b, o->limit);
         break;
+    case RPC_OPT_owner:
+        pack_bin(b, o->owner);
+        break;
     case RPC_OPT_forward:
-        pack_bool(b, o->forward);
+    case RPC_OPT_prefix:
+    case RPC_OPT_prev:
+    case RPC_OPT_only:
+    case RPC_OPT_pos:
+    case RPC_OPT_group:
+    case RPC_OPT_value:
+    case RPC_OPT_leaders:
+        encode_flag(b, o, option);
         break;
     case RPC_OPTIONS_COUNT:
         KV_UNREACHABLE();
@@ -89,17 +122,45 @@ static uint32_t encode_params_count(enum rpc_method method)
     case RPC_KV_DEL:
     case RPC_SESSION_KEEPALIVE:
     case RPC_SESSION_CLOSE:
+    case RPC_KV_WATCH:
+    case RPC_KV_UNWATCH:
         return 1;
     case RPC_KV_PUT:
+    case RPC_KV_GETSET:
     case RPC_KV_INCR:
     case RPC_KV_RANGE:
+    case RPC_KV_DELRANGE:
     case RPC_CLUSTER_SET_W:
         return 2;
     case RPC_KV_CAS:
     case RPC_KV_TXN:
         return 3;
+    case RPC_LOCK_ACQUIRE:
+        return 1;
     default:
-        return 0;
+        return rpc_method_lock(method) == RPC_UNKNOWN     ? 0
+               : rpc_method_lock(method) == RPC_LOCK_INFO ? 1
+                                                          : 2;
+    }
+}
+
+static void encode_lock(struct buf *b, const struct rpc_request *q)
+{
+    pack_bin(b, q->key);
+    switch (rpc_method_lock(q->method)) {
+    case RPC_LOCK_ACQUIRE:
+        if (q->method == RPC_SEM_ACQUIRE) {
+            pack_uint(b, q->permits);
+        } else if (q->method == RPC_ELECTION_CAMPAIGN) {
+            pack_bin(b, q->value);
+        }
+        break;
+    case RPC_LOCK_KEEPALIVE:
+    case RPC_LOCK_RELEASE:
+        pack_uint(b, q->token);
+        break;
+    default:
+        break;
     }
 }
 
@@ -111,6 +172,7 @@ static void encode_params(struct buf *b, const struct rpc_request *q)
         pack_bin(b, q->key);
         break;
     case RPC_KV_PUT:
+    case RPC_KV_GETSET:
         pack_bin(b, q->key);
         pack_bin(b, q->value);
         break;
@@ -127,7 +189,20 @@ static void encode_params(struct buf *b, const struct rpc_request *q)
     case RPC_SESSION_CLOSE:
         pack_uint(b, q->session);
         break;
+    case RPC_KV_WATCH:
+        if (q->is_range) {
+            pack_array(b, 2);
+            pack_bin(b, q->begin);
+            pack_bin(b, q->end);
+        } else {
+            pack_bin(b, q->key);
+        }
+        break;
+    case RPC_KV_UNWATCH:
+        pack_uint(b, q->watch);
+        break;
     case RPC_KV_RANGE:
+    case RPC_KV_DELRANGE:
         pack_bin(b, q->begin);
         pack_bin(b, q->end);
         break;
@@ -139,6 +214,9 @@ static void encode_params(struct buf *b, const struct rpc_request *q)
         buf_append_bytes(b, q->txn_packed);
         break;
     default:
+        if (rpc_method_lock(q->method) != RPC_UNKNOWN) {
+            encode_lock(b, q);
+        }
         break;
     }
 }

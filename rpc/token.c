@@ -9,7 +9,7 @@ enum {
     TOKEN_AT_CLUSTER = 5,
 };
 
-static uint32_t fold(uint64_t cluster)
+uint32_t token_fold(uint64_t cluster)
 {
     return (uint32_t)(cluster ^ cluster >> 32);
 }
@@ -116,9 +116,29 @@ size_t token_make(uint64_t cluster, uint32_t group, uint64_t rev, uint8_t *out)
     if (rev == 0) {
         return 0;
     }
-    kv_put_u32le(out + TOKEN_AT_CLUSTER, fold(cluster));
+    kv_put_u32le(out + TOKEN_AT_CLUSTER, token_fold(cluster));
     len += varint_put((uint64_t)group + 1, out + len);
     len += varint_put(rev, out + len);
+    return seal(out, len);
+}
+
+size_t token_build(uint64_t cluster, const struct token_at *ats, uint32_t count,
+                   uint8_t *out)
+{
+    size_t len = TOKEN_HEAD_BYTES;
+    uint32_t group_end = 0;
+
+    if (count == 0) {
+        return 0;
+    }
+    kv_put_u32le(out + TOKEN_AT_CLUSTER, token_fold(cluster));
+    for (uint32_t i = 0; i < count; i++) {
+        KV_ASSERT(ats[i].group >= group_end && ats[i].group < KV_GROUPS_MAX);
+        KV_ASSERT(ats[i].rev > 0);
+        len += varint_put((uint64_t)ats[i].group + 1 - group_end, out + len);
+        len += varint_put(ats[i].rev, out + len);
+        group_end = ats[i].group + 1;
+    }
     return seal(out, len);
 }
 
@@ -134,7 +154,7 @@ bool token_is_valid(struct kv_bytes token, uint64_t cluster)
         kv_get_u32le(token.data + TOKEN_AT_CRC) !=
             kv_crc32c(0, token.data + TOKEN_AT_CLUSTER, token.len - TOKEN_AT_CLUSTER) ||
         (cluster != 0 &&
-         kv_get_u32le(token.data + TOKEN_AT_CLUSTER) != fold(cluster))) {
+         kv_get_u32le(token.data + TOKEN_AT_CLUSTER) != token_fold(cluster))) {
         return false;
     }
     while (w.left.len > 0) {
@@ -196,5 +216,48 @@ size_t token_merge(struct kv_bytes a, struct kv_bytes b, uint8_t *out)
     }
     memmove(out + TOKEN_AT_CLUSTER, (a.len > 0 ? a.data : b.data) + TOKEN_AT_CLUSTER,
             4);
+    return seal(out, len);
+}
+
+/* ---- as an array ---- */
+
+uint32_t token_cluster(struct kv_bytes token)
+{
+    KV_ASSERT(token.len > TOKEN_HEAD_BYTES);
+    return kv_get_u32le(token.data + TOKEN_AT_CLUSTER);
+}
+
+uint32_t token_raise(struct kv_bytes token, uint64_t *io_revs)
+{
+    struct token_walk w = walk_begin(token);
+    uint32_t end = 0;
+
+    for (walk_on(&w); w.rev != 0; walk_on(&w)) {
+        uint64_t group = w.group_end - 1;
+
+        KV_ASSERT(group < KV_GROUPS_MAX);
+        io_revs[group] = KV_MAX(io_revs[group], w.rev);
+        end = (uint32_t)w.group_end;
+    }
+    return end;
+}
+
+size_t token_pack(uint32_t cluster, const uint64_t *revs, uint32_t end, uint8_t *out)
+{
+    size_t len = TOKEN_HEAD_BYTES;
+    uint32_t last_end = 0;
+
+    KV_ASSERT(end <= KV_GROUPS_MAX);
+    for (uint32_t group = 0; group < end; group++) {
+        if (revs[group] != 0) {
+            len += varint_put((uint64_t)group + 1 - last_end, out + len);
+            len += varint_put(revs[group], out + len);
+            last_end = group + 1;
+        }
+    }
+    if (last_end == 0) {
+        return 0;
+    }
+    kv_put_u32le(out + TOKEN_AT_CLUSTER, cluster);
     return seal(out, len);
 }

@@ -39,6 +39,16 @@ _Static_assert(TOKEN_HEAD_BYTES + KV_GROUPS_MAX * TOKEN_GROUP_BYTES_MAX <=
  * for revision 0. */
 size_t token_make(uint64_t cluster, uint32_t group, uint64_t rev, uint8_t *out);
 
+/* A position that goes into a token. */
+struct token_at {
+    uint32_t group;
+    uint64_t rev; /* >= 1 */
+};
+/* Makes a token of several, ascending by group. out  TOKEN_HEAD_BYTES and
+ * TOKEN_GROUP_BYTES_MAX for each. Returns the bytes used; none for no position. */
+size_t token_build(uint64_t cluster, const struct token_at *ats, uint32_t count,
+                   uint8_t *out);
+
 /* Is it a token of this cluster (0: of any)? An empty one is. */
 bool token_is_valid(struct kv_bytes token, uint64_t cluster);
 
@@ -51,5 +61,19 @@ size_t token_merge(struct kv_bytes a, struct kv_bytes b, uint8_t *out);
 
 /* Are both of one cluster, as far as they say? Needs valid tokens. */
 bool token_is_kin(struct kv_bytes a, struct kv_bytes b);
+
+/* ---- positions as an array, for a client that learns them one by one ---- */
+
+/* What a token says of its cluster: of the token (valid, not empty), or of an id. */
+uint32_t token_cluster(struct kv_bytes token);
+uint32_t token_fold(uint64_t cluster);
+
+/* Raises io_revs[group] to what a valid token names. io_revs  KV_GROUPS_MAX revisions.
+ * Returns the highest group that it names, and one; 0 for an empty token. */
+uint32_t token_raise(struct kv_bytes token, uint64_t *io_revs);
+
+/* Makes a token of the revisions that are not 0 of revs[0..end), end <= KV_GROUPS_MAX.
+ * out  KV_TOKEN_BYTES_MAX bytes. Returns the bytes used; none when all are 0. */
+size_t token_pack(uint32_t cluster, const uint64_t *revs, uint32_t end, uint8_t *out);
 
 #endif

@@ -107,6 +107,18 @@ static bool item_begin(struct item *it, const msgpack_object *o)
     return true;
 }
 
+static bool compare_lock(struct item *it, struct rpc_txn_compare *out)
+{
+    if (out->key.len > KV_LOCK_NAME_BYTES_MAX) {
+        return refuse(it, KV_ETOOLARGE, "its lock has more than 256 bytes");
+    }
+    if (out->test != RPC_TXN_EQ && out->test != RPC_TXN_NE) {
+        return refuse(it, KV_EBADREQUEST, "a lock is compared by = and != only");
+    }
+    return (unpack_uint(&it->fields[3], UINT64_MAX, &out->rev) && out->rev > 0) ||
+           refuse(it, KV_EBADREQUEST, "a lock is compared with a token, at least 1");
+}
+
 static bool compare_read(struct item *it, const msgpack_object *o,
                          struct rpc_txn_compare *out)
 {
@@ -120,7 +132,8 @@ static bool compare_read(struct item *it, const msgpack_object *o,
         return refuse(it, KV_EBADREQUEST, "it must be [what, key, op, operand]");
     }
     if (!unpack_bytes(&it->fields[0], &name) || !rpc_txn_what_find(name, &out->what)) {
-        return refuse(it, KV_EBADREQUEST, "what must be value, rev or exists");
+        return refuse(it, KV_EBADREQUEST,
+                      "what must be value, rev, exists, lock or lease");
     }
     if (!item_key(it, 1, &out->key)) {
         return false;
@@ -134,6 +147,11 @@ static bool compare_read(struct item *it, const msgpack_object *o,
     case RPC_TXN_REV:
         return unpack_uint(&it->fields[3], UINT64_MAX, &out->rev) ||
                refuse(it, KV_EBADREQUEST, "a rev must be an int, not negative");
+    case RPC_TXN_LEASE:
+        return unpack_uint(&it->fields[3], UINT64_MAX, &out->rev) ||
+               refuse(it, KV_EBADREQUEST, "a lease must be an int of ms, not negative");
+    case RPC_TXN_LOCK:
+        return compare_lock(it, out);
     case RPC_TXN_EXISTS:
     case RPC_TXN_WHATS_COUNT:
         break;
@@ -157,6 +175,15 @@ static bool range_read(struct item *it, struct rpc_txn_op *out)
            refuse(it, KV_EBADREQUEST, "its limit must be an int from 1 to 10000");
 }
 
+static bool put_read(struct item *it, struct rpc_txn_op *out)
+{
+    return item_value(it, 2, &out->value) &&
+           (it->count == 3 ||
+            (unpack_u32(&it->fields[3], KV_TTL_MS_MAX, &out->ttl_ms) &&
+             out->ttl_ms > 0) ||
+            refuse(it, KV_EBADREQUEST, "its ttl_ms must be an int from 1 to 30 days"));
+}
+
 static bool op_read(struct item *it, const msgpack_object *o, struct rpc_txn_op *out)
 {
     static const uint8_t fields[RPC_TXN_VERBS_COUNT] = {
@@ -173,7 +200,7 @@ static bool op_read(struct item *it, const msgpack_object *o, struct rpc_txn_op 
         return refuse(it, KV_EBADREQUEST, "it must be get, put, del, incr or range");
     }
     if (it->count != fields[out->verb] &&
-        !(out->verb == RPC_TXN_RANGE && it->count == 4)) {
+        !((out->verb == RPC_TXN_RANGE || out->verb == RPC_TXN_PUT) && it->count == 4)) {
         return refuse(it, KV_EBADREQUEST, "it has a wrong number of arguments");
     }
     if (!item_key(it, 1, &out->key)) {
@@ -181,7 +208,7 @@ static bool op_read(struct item *it, const msgpack_object *o, struct rpc_txn_op 
     }
     switch (out->verb) {
     case RPC_TXN_PUT:
-        return item_value(it, 2, &out->value);
+        return put_read(it, out);
     case RPC_TXN_INCR:
         return unpack_int(&it->fields[2], &out->delta) ||
                refuse(it, KV_EBADREQUEST, "its delta must be an int of 64 bits");
@@ -268,6 +295,8 @@ static void compare_pack(struct buf *b, const struct rpc_txn_compare *c)
         pack_bin(b, c->value);
         return;
     case RPC_TXN_REV:
+    case RPC_TXN_LOCK:
+    case RPC_TXN_LEASE:
         pack_uint(b, c->rev);
         return;
     case RPC_TXN_EXISTS:
@@ -282,9 +311,10 @@ static void compare_pack(struct buf *b, const struct rpc_txn_compare *c)
 static void op_pack(struct buf *b, const struct rpc_txn_op *op)
 {
     bool has_limit = op->verb == RPC_TXN_RANGE && op->limit > 0;
+    bool has_ttl = op->verb == RPC_TXN_PUT && op->ttl_ms > 0;
     bool is_short = op->verb == RPC_TXN_GET || op->verb == RPC_TXN_DEL;
 
-    pack_array(b, (is_short ? 2u : 3u) + (has_limit ? 1u : 0u));
+    pack_array(b, (is_short ? 2u : 3u) + (has_limit || has_ttl ? 1u : 0u));
     pack_str(b, rpc_txn_verb_name(op->verb));
     pack_bin(b, op->key);
     if (op->verb == RPC_TXN_INCR) {
@@ -292,8 +322,8 @@ static void op_pack(struct buf *b, const struct rpc_txn_op *op)
     } else if (!is_short) {
         pack_bin(b, op->value);
     }
-    if (has_limit) {
-        pack_uint(b, op->limit);
+    if (has_limit || has_ttl) {
+        pack_uint(b, has_ttl ? op->ttl_ms : op->limit);
     }
 }
 

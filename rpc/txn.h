@@ -1,8 +1,10 @@
 /* rpc/txn.h - the parameters and results of kv.txn.
  *
- *   compare    [what, key, op, operand]      what "value", "rev", "exists"
- *   operation  ["get", key]  ["put", key, value]  ["del", key]  ["incr", key, delta]
- *              ["range", begin, end, limit?]
+ *   compare    [what, key, op, operand]      what "value", "rev", "exists"; "lock": the
+ *                                            key is a lock's name, the operand a token;
+ *                                            "lease": ms that its time to live has left
+ *   operation  ["get", key]  ["put", key, value, ttl_ms?]  ["del", key]
+ *              ["incr", key, delta]  ["range", begin, end, limit?]
  *   result     a map per operation that was carried out, as of the method of that name
  *
  * The request's lists are checked when it is decoded, so that the getters cannot fail.
@@ -27,10 +29,12 @@ struct buf;
 struct rpc_error;
 
 /* X(name, wire name) */
-#define RPC_TXN_WHAT_MAP(X)   \
-    X(RPC_TXN_VALUE, "value") \
-    X(RPC_TXN_REV, "rev")     \
-    X(RPC_TXN_EXISTS, "exists")
+#define RPC_TXN_WHAT_MAP(X)     \
+    X(RPC_TXN_VALUE, "value")   \
+    X(RPC_TXN_REV, "rev")       \
+    X(RPC_TXN_EXISTS, "exists") \
+    X(RPC_TXN_LOCK, "lock")     \
+    X(RPC_TXN_LEASE, "lease")
 
 enum rpc_txn_what {
 #define RPC_TXN_ENUM(name, wire) name,
@@ -75,7 +79,9 @@ struct rpc_txn_compare {
     enum rpc_txn_test test;
     struct kv_bytes key;   /* 1..KV_KEY_BYTES_MAX bytes. */
     struct kv_bytes value; /* RPC_TXN_VALUE: the operand. */
-    uint64_t rev;          /* RPC_TXN_REV: the operand. */
+    uint64_t rev;          /* RPC_TXN_REV: the operand; RPC_TXN_LOCK: the token, = where
+                            * it is held with that one; only = and !=; RPC_TXN_LEASE:
+                            * ms, 0: the key does not end. */
     bool exists;           /* RPC_TXN_EXISTS: the operand; only = and !=. */
 };
 
@@ -84,7 +90,8 @@ struct rpc_txn_op {
     struct kv_bytes key;   /* range: where it begins. 1..KV_KEY_BYTES_MAX bytes. */
     struct kv_bytes value; /* put: the value. range: the end, not empty. */
     int64_t delta;         /* incr */
-    uint32_t limit; /* range: items at most, 1..KV_RANGE_ITEMS_MAX; 0: default. */
+    uint32_t limit;  /* range: items at most, 1..KV_RANGE_ITEMS_MAX; 0: default. */
+    uint32_t ttl_ms; /* put: 1..KV_TTL_MS_MAX; 0: the key does not end. */
 };
 
 /* A list of a decoded request. Valid until the decoder's next message. */

@@ -13,7 +13,8 @@ set -u
 build_packages="gcc libc6-dev make pkg-config libuv1-dev libmsgpack-dev liblmdb-dev
   libxxhash-dev node-llhttp libinih-dev libjansson-dev"
 test_packages="libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 shellcheck curl
-  python3 python3-msgpack python3-pynvim ca-certificates"
+  python3 python3-msgpack python3-pynvim ca-certificates
+  iproute2 nftables"
 
 bench_packages="libnghttp2-dev redis-tools curl"
 

@@ -35,6 +35,11 @@ K14 pause-and-kill-set set pause:minority,kill:leaders 5 40 -
 K15 leaders-cut-append append partition:leaders 5 40 -
 K16 power-all-set set power:all 3 24 -
 K17 leaders-cut-set set partition:leaders 5 200 -
+K50 watch-kill watch kill:leaders 5 40 -
+K51 watch-partition watch partition 5 40 -
+K52 watch-partition watch partition 5 40 -
+K53 watch-pause-small watch pause:minority 5 40 small
+K54 watch-kill-all-small watch kill:all 3 40 small
 END
 }
 

@@ -22,23 +22,29 @@ BIN=${BIN:-build}
 STORE=${STORE:-jepsen/store}
 SEED=${SEED:-$((RANDOM * 32768 + RANDOM + 1))}
 
-# name workload nemesis nodes
+# name workload nemesis nodes [option...]
 matrix() {
   cat << 'END'
 partition register partition 5
-partition-append append partition 5
+partition-veth register partition 5 --env veth
+partition-txn txn partition 5
 kill set kill 5
 kill-all counter kill:all 3
 pause register pause 3
+kill-bank bank kill 3
 power set power 3
 swarm append swarm 5
+once once kill:leaders 5 --deadline 5000
+quorum-reads register partition:leaders 5 --read-level quorum
+lock-set lock-set partition:leaders 3
+watch watch partition 5
 END
 }
 
 wide_matrix() {
   local shape workload
   for shape in leaders majority one majorities-ring bridge minority-third leaders-in leaders-out; do
-    for workload in register append set; do
+    for workload in register append txn set; do
       echo "partition-$shape-$workload $workload partition:$shape 5"
     done
   done
@@ -49,6 +55,7 @@ kill-majority-append append kill:majority 5
 kill-all-set set kill:all 5
 storm-append append storm 5
 term-ids ids term 5
+pause-leaders-bank bank pause:leaders 5
 pause-leaders-register register pause:leaders 5
 pause-all-register register pause:all 5
 pause-counter counter pause 5
@@ -65,7 +72,41 @@ rollback-register register rollback 5
 wipe-set set wipe 5
 clone-set set clone 5
 swarm-register register swarm 5
+swarm-txn txn swarm 5
+swarm-bank bank swarm 5
 swarm-append append swarm 5
+once-kill-all once kill:all 3 --deadline 10000
+once-pause-leaders once pause:leaders 5 --deadline 5000
+once-partition-leaders once partition:leaders 5 --deadline 5000
+once-partition-majority once partition:majority 5 --deadline 5000
+once-swarm once swarm 5 --deadline 10000
+once-clock once clock 5 --deadline 5000
+once-power once power 3 --deadline 5000
+once-storm once storm 5 --deadline 5000
+session-kill session kill 5
+session-pause-leaders session pause:leaders 5
+session-partition-bridge session partition:bridge 5
+session-partition-leaders session partition:leaders 5
+session-swarm session swarm 5
+session-clock session clock 5
+session-storm session storm 5
+quorum-kill-leaders register kill:leaders 5 --read-level quorum
+quorum-pause-leaders register pause:leaders 5 --read-level quorum
+quorum-partition-majority register partition:majority 5 --read-level quorum
+quorum-swarm register swarm 5 --read-level quorum
+lock-set-leaders lock-set partition:leaders 5
+lock-set-pause lock-set pause 5
+lock-set-kill lock-set kill:leaders 5
+lock-set-swarm lock-set swarm 5
+watch-partition watch partition 5
+watch-partition-leaders watch partition:leaders 5
+watch-kill-leaders watch kill:leaders 5
+watch-kill-all watch kill:all 3
+watch-pause watch pause 5
+watch-swarm watch swarm 5
+watch-ring-partition watch-ring partition:one 5 --replicas 3
+watch-ring-kill watch-ring kill:leaders 5 --replicas 3
+watch-ring-pause watch-ring pause 5 --replicas 3
 END
 }
 
@@ -105,14 +146,19 @@ run() {
 
 # cells MATRIX PATTERN OPTION...
 cells() {
-  local list n=0 failed=0 name workload nemesis nodes rc
+  local list n=0 failed=0 name workload nemesis nodes more rc
   list=$("$1" | awk -v pattern="$2" '$1 ~ pattern')
   [ -n "$list" ] || { echo "jepsen: no cell matches $2" >&2; exit 2; }
   shift 2
   echo "1..$(wc -l <<< "$list")"
-  while read -r name workload nemesis nodes; do
+  while read -r name workload nemesis nodes more; do
     n=$((n + 1))
-    run "$name" "$workload" "$nemesis" "$nodes" "$SEED" "$@" < /dev/null
+    if [[ $more == *veth* ]] && ! unshare -n nft add table bridge kvj 2> /dev/null; then
+      echo "ok $n - $name # SKIP needs root and nft (Debian: nftables)"
+      continue
+    fi
+    # shellcheck disable=SC2086
+    run "$name" "$workload" "$nemesis" "$nodes" "$SEED" "$@" $more < /dev/null
     rc=$?
     sed 's/^/# /' "$out"
     case $rc in
@@ -129,12 +175,12 @@ cells() {
 long() {
   local end n=0 bad=0 rc seed
   end=$(awk -v now="$(date +%s)" -v hours="${1:-1}" 'BEGIN { printf "%d", now + hours * 3600 }')
-  local -a workloads=(register set counter append ids)
+  local -a workloads=(register set counter append ids txn bank once session lock-set watch)
   RANDOM=$((SEED % 32768))
   while [ "$(date +%s)" -lt "$end" ]; do
     n=$((n + 1))
     seed=$((SEED + n))
-    run long "${workloads[RANDOM % 5]}" swarm $((RANDOM % 2 ? 5 : 3)) $seed --time "${RUN_SECONDS:-120}"
+    run long "${workloads[RANDOM % ${#workloads[@]}]}" swarm $((RANDOM % 2 ? 5 : 3)) $seed --time "${RUN_SECONDS:-120}"
     rc=$?
     printf '%s run %d seed %d exit %d: %s\n' "$(date +%H:%M:%S)" $n $seed $rc \
       "$(sed -n 's/^  repeat *//p' "$out")"

@@ -5,10 +5,12 @@
 #include "raft/record.h"
 #include "server/apply_parts.h"
 #include "server/apply_record.h"
+#include "server/history.h"
 #include "server/number.h"
 
 enum {
     APPLY_SCRATCH_BLOCK_BYTES = 4096,
+    APPLY_MARKS_MAX = 10000,
 };
 
 static const char apply_slots_key[] = "slots"; /* ROW_OWNED: offset u64, bitmap. */
@@ -61,9 +63,16 @@ int apply_reload(struct apply *a)
     a->rev_offset = 0;
     a->map_epoch = 0;
     a->has_records = true;
+    a->marks_count = 0;
     memset(a->slots, 0, sizeof a->slots);
     arena_reset(&a->scratch);
     rc = load_slots(a);
+    if (rc == 0) {
+        rc = apply_fence_load(a);
+    }
+    if (rc == 0) {
+        rc = apply_ttl_load(a, &a->scratch);
+    }
     if (rc != 0) {
         return rc;
     }
@@ -73,8 +82,10 @@ int apply_reload(struct apply *a)
 
 int apply_open(struct apply *a, struct state *st)
 {
-    *a = (struct apply){
-        .st = st, .retention_ms = KV_RETENTION_MS, .results_max = RECORD_RESULTS_MAX};
+    *a = (struct apply){.st = st,
+                        .retention_ms = KV_RETENTION_MS,
+                        .results_max = RECORD_RESULTS_MAX,
+                        .marks_max = APPLY_MARKS_MAX};
     arena_init(&a->scratch, APPLY_SCRATCH_BLOCK_BYTES, 0);
     return apply_reload(a);
 }
@@ -108,9 +119,11 @@ static int put_row(struct apply *a, const struct command *c, struct kv_bytes val
 {
     struct row row = {.kind = ROW_KV, .slot = c->slot, .rev = rev};
 
+    struct ttl ttl = apply_ttl_of(a, command_has_ttl(c->kind) ? c->ttl_ms : 0, rev, 0);
+
     row.key = c->key;
     row.value = value;
-    return state_put(a->st, &row);
+    return apply_key_put(a, &row, &ttl);
 }
 
 /* Finds the key's row. *out_found false: there is none. */
@@ -147,7 +160,7 @@ static int do_cas(struct apply *a, const struct command *c, struct arena *keep,
     if (c->has_replacement) {
         return put_row(a, c, c->replacement, out->rev);
     }
-    return state_del(a->st, ROW_KV, c->key, &existed);
+    return apply_key_del(a, c->key, &existed);
 }
 
 static int do_incr(struct apply *a, const struct command *c, struct apply_result *out)
@@ -226,15 +239,66 @@ static int do_own_slots(struct apply *a, const struct command *c,
     return rc;
 }
 
+/* Has the key the revision that the command wants? Where not, *out says which. */
+static int if_rev_holds(struct apply *a, const struct command *c,
+                        struct apply_result *out, bool *out_holds)
+{
+    struct row row;
+    bool found;
+    int rc = find_row(a, c, &row, &found);
+    uint64_t rev = rc == 0 && found ? row.rev : 0;
+
+    *out_holds = rc == 0 && (rev == c->if_rev || KV_BUG(*a, K37));
+    out->swapped = *out_holds;
+    if (rc == 0 && !*out_holds) {
+        out->rev = rev;
+    }
+    return rc;
+}
+
+static int do_getset(struct apply *a, const struct command *c, struct arena *keep,
+                     struct apply_result *out)
+{
+    struct row row;
+    int rc = find_row(a, c, &row, &out->has_value);
+
+    if (rc != 0) {
+        return rc;
+    }
+    /* Before the write: the row may be a view into what it changes. */
+    if (out->has_value && keep != NULL &&
+        arena_copy(keep, row.value, &out->value) != 0) {
+        out->results_lost = true;
+    }
+    return put_row(a, c, c->value, out->rev);
+}
+
 /* A write that is carried out, or refused for what it says. */
 static int do_write(struct apply *a, const struct command *c, struct arena *keep,
                     struct apply_result *out)
 {
+    if (c->fence.lock.len > 0) {
+        int rc = apply_fence(a, &c->fence, out);
+
+        if (rc != 0 || out->code != 0) {
+            return rc;
+        }
+    }
+    if (c->has_if_rev) {
+        bool holds;
+        int rc = if_rev_holds(a, c, out, &holds);
+
+        if (rc != 0 || !holds) {
+            return rc;
+        }
+    }
     switch (c->kind) {
     case COMMAND_KV_PUT:
         return put_row(a, c, c->value, out->rev);
+    case COMMAND_KV_GETSET:
+        return do_getset(a, c, keep, out);
     case COMMAND_KV_DEL:
-        return state_del(a->st, ROW_KV, c->key, &out->deleted);
+        return apply_key_del(a, c->key, &out->deleted);
     case COMMAND_KV_CAS:
         return do_cas(a, c, keep, out);
     case COMMAND_KV_INCR:
@@ -246,6 +310,8 @@ static int do_write(struct apply *a, const struct command *c, struct arena *keep
         return apply_lock(a, c, out);
     case COMMAND_KV_TXN:
         return apply_txn(a, c, keep, out);
+    case COMMAND_KV_DELRANGE:
+        return apply_delrange(a, c, keep, out);
     default:
         return KV_EFORMAT;
     }
@@ -277,8 +343,15 @@ static int do_command(struct apply *a, const struct command *c, uint64_t time_ms
         return do_in_slot(a, c, time_ms, keep, out);
     }
     switch (c->kind) {
+    case COMMAND_EXPIRE:
+        return apply_ttl_expire(a, c);
     case COMMAND_RECORD_SWEEP:
         return apply_record_sweep(a, c, time_ms);
+    case COMMAND_FENCE_MARK: {
+        struct command_fence fence = {.lock = c->key, .token = c->token};
+
+        return apply_fence(a, &fence, out);
+    }
     case COMMAND_MAP_SET:
         return do_map_set(a, c, out);
     case COMMAND_OWN_SLOTS:
@@ -289,6 +362,26 @@ static int do_command(struct apply *a, const struct command *c, uint64_t time_ms
 }
 
 /* ---- entries ---- */
+
+/* What a key that this command deletes is said to have ended by. */
+static enum history_cause cause_of(enum command_kind kind)
+{
+    return kind == COMMAND_KV_DELRANGE ? HISTORY_DELRANGE
+           : kind == COMMAND_EXPIRE    ? HISTORY_EXPIRE
+                                       : HISTORY_DEL;
+}
+
+/* The command is through: its changes count, or never happened. */
+static void history_settle(struct apply *a, int rc, struct apply_result *out)
+{
+    if (rc != 0 || out->code != 0) {
+        history_abort(a->history);
+        return;
+    }
+    rc = history_commit(a->history);
+    out->is_change = rc > 0;
+    out->is_change_lost = rc < 0;
+}
 
 int apply_entry(struct apply *a, const struct raft_entry *entry, struct arena *keep,
                 struct apply_result *out)
@@ -303,6 +396,7 @@ int apply_entry(struct apply *a, const struct raft_entry *entry, struct arena *k
 
     KV_ASSERT(entry->pos.index == state_meta_get(a->st)->applied.pos.index + 1);
     arena_reset(&a->scratch);
+    a->time_ms = entry->time_ms;
     switch (entry->type) {
     case RAFT_ENTRY_NOOP:
         break;
@@ -312,8 +406,14 @@ int apply_entry(struct apply *a, const struct raft_entry *entry, struct arena *k
         break;
     case RAFT_ENTRY_COMMAND:
         rc = command_decode(entry->payload, &command);
+        if (rc == 0 && a->history != NULL) {
+            history_begin(a->history, result.rev, cause_of(command.kind));
+        }
         if (rc == 0) {
             rc = do_command(a, &command, entry->time_ms, keep, &result);
+            if (a->history != NULL) {
+                history_settle(a, rc, &result);
+            }
         }
         break;
     default:

@@ -26,15 +26,22 @@ enum {
     APPLY_TXN_RESULT_BYTES_MAX =
         2 * 1024 * 1024,                         /* Keys and values that a txn reads. */
     APPLY_TXN_UNDO_BYTES_MAX = 16 * 1024 * 1024, /* Values that it replaces. */
+    /* Keys and values that a delrange deletes: what reaches it is the last one. */
+    APPLY_DELRANGE_BYTES_MAX = 1024 * 1024,
 };
 
 /* A group's state machine: the state, and what of it is needed so often that it is kept
  * decoded. */
 struct apply {
-    struct state *st;    /* [borrowed] */
-    bool has_slots;      /* The state has a ROW_OWNED row. */
-    uint64_t rev_offset; /* From it; 0 without. */
-    uint64_t map_epoch;  /* Of the map in the state; 0: none. */
+    struct state *st;     /* [borrowed] */
+    bool has_slots;       /* The state has a ROW_OWNED row. */
+    uint64_t rev_offset;  /* From it; 0 without. */
+    uint32_t marks_count; /* Rows of fences in the state, */
+    uint32_t marks_max;   /* at most so many; the same on all replicas. */
+    uint64_t map_epoch;   /* Of the map in the state; 0: none. */
+    bool has_leases;      /* There may be keys with a time to live; */
+    uint64_t due_ms;  /* none of them ends before this; UINT64_MAX: there is none. */
+    uint64_t time_ms; /* Of the entry that is being applied. */
     uint8_t slots[COMMAND_SLOTS_BYTES];
     /* Exactly once (apply_record.h). The first two are the same on all replicas:
      * apply_open() sets the defaults, its caller may change them before any entry. */
@@ -46,6 +53,8 @@ struct apply {
     uint32_t bug; /* As node_config.bug. */
 #endif
     struct arena scratch; /* For the length of one call. */
+    struct history
+        *history; /* [borrowed] Gets what entries change; NULL: nobody does. */
 };
 
 /* What came of an entry. */
@@ -55,25 +64,31 @@ struct apply_result {
      * were there first; a write: its number or key was used for another request),
      * KV_ESESSION, KV_EBUSY and KV_EAGAIN (apply_record_begin()), KV_ETOOLARGE (a txn
      * reads or replaces too much), KV_ENOMEM (no room in `keep`); of a lock
-     * KV_EBADREQUEST (another number of permits), KV_EBUSY (too many wait). */
+     * KV_EBADREQUEST (another number of permits), KV_EBUSY (too many wait);
+     * KV_EFENCED. */
     int code;
-    uint64_t rev;   /* Of the entry; cas that did not swap: of the current value. */
-    bool deleted;   /* del */
-    bool swapped;   /* cas */
-    bool has_value; /* cas, not swapped: there is a current value. */
-    struct kv_bytes value; /* cas: the current value, in the caller's arena. */
-    int64_t number;        /* incr */
+    uint64_t rev; /* Of the entry; not swapped: of the current value, 0 without. */
+    bool deleted; /* del */
+    bool swapped; /* cas; with if_rev: the revision was that one. */
+    /* cas, not swapped: there is a current value; getset: there was one before. */
+    bool has_value;
+    struct kv_bytes value; /* That one, in the caller's arena. */
+    int64_t number;        /* incr; delrange: keys that were deleted. */
+    bool more;             /* delrange: the group has more keys of the range, */
+    struct kv_bytes next;  /* from here on; in the caller's arena. */
     bool succeeded;        /* txn: all compares were true. */
-    bool results_lost;     /* txn: carried out, but `keep` had no room for them. */
+    bool results_lost;     /* Carried out, but `keep` had no room for what it read. */
     const struct rpc_txn_result *results; /* txn, in the caller's arena. */
     uint32_t results_count;
     bool is_map; /* The map changed: `map` is it, a view into the entry. */
     struct kv_bytes map;
-    bool is_repeated;   /* It was applied before; this is what came of it then. */
-    uint64_t entry_rev; /* Of this entry, whatever `rev` says. */
-    uint64_t time_ms;   /* Writes with a session or an idempotency key: the entry's. */
-    bool is_slots;      /* The slots of the group are known from here on. */
-    bool is_lock;       /* A lock's command: */
+    bool is_repeated;    /* It was applied before; this is what came of it then. */
+    uint64_t entry_rev;  /* Of this entry, whatever `rev` says. */
+    uint64_t time_ms;    /* Writes with a session or an idempotency key: the entry's. */
+    bool is_change;      /* Keys changed: the newest batch of the history; or, */
+    bool is_change_lost; /* without memory for it, the history begins anew. */
+    bool is_slots;       /* The slots of the group are known from here on. */
+    bool is_lock;        /* A lock's command: */
     struct kv_bytes lock_name; /* a view into the entry, */
     struct lock_change lock;   /* views that live until the next call. */
 };
@@ -103,7 +118,39 @@ KV_MUST_CHECK int apply_entry(struct apply *a, const struct raft_entry *entry,
 KV_MUST_CHECK int apply_lock(struct apply *a, const struct command *c,
                              struct apply_result *out);
 
+/* apply_fence.c: counts the marks of a state. 0, KV_EDAMAGED, KV_ENOMEM. */
+KV_MUST_CHECK int apply_fence_load(struct apply *a);
+/* Lets an access with this token pass, and notes the token where it is the highest; or
+ * sets out->code to KV_EFENCED. Errors as apply_entry() for rows. */
+KV_MUST_CHECK int apply_fence(struct apply *a, const struct command_fence *fence,
+                              struct apply_result *out);
+
+/* apply_ttl.c: reads from the state which key ends first: has_leases, due_ms. 0,
+ * KV_EDAMAGED, KV_ENOMEM, KV_EFORMAT. */
+KV_MUST_CHECK int apply_ttl_load(struct apply *a, struct arena *arena);
+
 /* ---- looking in ---- */
+
+/* When a key ends, in replicated time. */
+struct ttl {
+    uint64_t until_ms; /* 0: it does not. */
+    uint64_t rev;      /* Of its row. */
+    uint16_t ordinal;  /* Among the keys of that revision. */
+};
+
+/* Errors as apply_ttl_load(). */
+KV_MUST_CHECK int apply_ttl_find(struct apply *a, struct kv_bytes key,
+                                 struct arena *arena, struct ttl *out);
+
+enum fence_verdict {
+    FENCE_PASSES,
+    FENCE_STALE, /* A higher token was seen, or it is not held any more. */
+    FENCE_MARK,  /* It is higher than all that was seen: to be noted by an entry. */
+};
+
+/* What an access with this token would meet. 0, KV_EDAMAGED, KV_ENOMEM, KV_EFORMAT. */
+KV_MUST_CHECK int apply_fence_look(struct apply *a, const struct command_fence *fence,
+                                   enum fence_verdict *out);
 
 /* Reads a lock; one without claims where there is none. Views into `arena`. 0,
  * KV_EDAMAGED, KV_ENOMEM, KV_EFORMAT. */

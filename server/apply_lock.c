@@ -69,7 +69,7 @@ int apply_lock(struct apply *a, const struct command *c, struct apply_result *ou
     if (rc != 0) {
         return rc;
     }
-    lock_do(&l, c, out->rev, &out->lock);
+    lock_do(&l, c, KV_BUG(*a, K44) ? l.last_token + 1 : out->rev, &out->lock);
     if (out->lock.changed) {
         rc = lock_write(a, c, &l, out->rev);
         if (rc != 0) {

@@ -3,7 +3,7 @@
 
 #include "raft/base/err.h"
 #include "raft/base/hash.h"
-#include "server/apply.h"
+#include "server/apply_parts.h"
 
 enum {
     RECORD_VERSION = 1,
@@ -11,12 +11,15 @@ enum {
     RECORD_HEAD_BYTES = 1 + 8 + 8 + 2,
     RECORD_RESULT_BYTES = 8 + 8 + 1 + 1 + 8 + 8,
     RECORD_SESSION = 's',
+    RECORD_DELRANGES =
+        'r', /* Those of a session: their seqs have a floor of their own. */
     RECORD_IDEM = 'i',
 
     RECORD_CODE_DONE = 0,
     RECORD_CODE_NOT_A_NUMBER = 1,
     RECORD_CODE_OVERFLOW = 2,
     RECORD_CODE_TOO_LARGE = 3,
+    RECORD_CODE_FENCED = 4,
 
     RECORD_DELETED = 1,
     RECORD_SWAPPED = 2,
@@ -71,7 +74,9 @@ static int key_of(struct apply *a, const struct command *c, struct kv_bytes *out
     }
     key[0] = (uint8_t)(c->slot >> 8);
     key[1] = (uint8_t)c->slot;
-    key[2] = is_session ? RECORD_SESSION : RECORD_IDEM;
+    key[2] = !is_session                      ? RECORD_IDEM
+             : c->kind == COMMAND_KV_DELRANGE ? RECORD_DELRANGES
+                                              : RECORD_SESSION;
     if (is_session) {
         kv_put_u64be(key + RECORD_KEY_HEAD_BYTES, c->session.session);
     } else {
@@ -105,20 +110,26 @@ static int repeat(struct apply *a, const struct command *c, const uint8_t *resul
     uint8_t code = result[16];
     uint8_t flags = result[17];
 
-    if (code > RECORD_CODE_TOO_LARGE || (flags & ~RECORD_FLAGS) != 0) {
+    if (code > RECORD_CODE_FENCED || (flags & ~RECORD_FLAGS) != 0) {
         return KV_EFORMAT;
     }
     io->is_repeated = true;
     io->code = code == RECORD_CODE_NOT_A_NUMBER ? KV_EBADREQUEST
                : code == RECORD_CODE_OVERFLOW   ? KV_EOVERFLOW
                : code == RECORD_CODE_TOO_LARGE  ? KV_ETOOLARGE
+               : code == RECORD_CODE_FENCED     ? KV_EFENCED
                                                 : 0;
     io->deleted = (flags & RECORD_DELETED) != 0;
     io->swapped = (flags & RECORD_SWAPPED) != 0;
     io->succeeded = (flags & RECORD_SUCCEEDED) != 0;
     io->rev = kv_get_u64le(result + 18);
     io->number = (int64_t)kv_get_u64le(result + 26);
-    if ((flags & RECORD_HAS_VALUE) != 0 && keep != NULL) {
+    if (c->kind == COMMAND_KV_DELRANGE) {
+        return io->code == 0 ? apply_delrange_next(a, c, keep, io) : 0;
+    }
+    if (c->kind == COMMAND_KV_GETSET) {
+        io->has_value = (flags & RECORD_HAS_VALUE) != 0; /* The value is not kept. */
+    } else if ((flags & RECORD_HAS_VALUE) != 0 && keep != NULL) {
         return repeat_value(a, c, keep, io);
     }
     return 0;
@@ -197,7 +208,9 @@ int apply_record_begin(struct apply *a, const struct command *c, uint64_t time_m
         return 0;
     }
     io->time_ms = time_ms;
-    out->hash = kv_hash64_seed(c->body.data, c->body.len, (uint64_t)c->kind);
+    out->hash = kv_hash64_seed(c->body.data, c->body.len, (uint64_t)c->kind) +
+                (c->has_if_rev ? 1 + c->if_rev : 0) +
+                (command_has_ttl(c->kind) ? (uint64_t)c->ttl_ms << 32 : 0);
     rc = key_of(a, c, &out->key);
     if (rc == 0) {
         rc = state_get(a->st, ROW_RECORD, out->key, &a->scratch, &row);
@@ -232,6 +245,7 @@ static void write_result(const struct command *c, const struct apply_record *rec
     uint8_t code = r->code == KV_EBADREQUEST ? RECORD_CODE_NOT_A_NUMBER
                    : r->code == KV_EOVERFLOW ? RECORD_CODE_OVERFLOW
                    : r->code == KV_ETOOLARGE ? RECORD_CODE_TOO_LARGE
+                   : r->code == KV_EFENCED   ? RECORD_CODE_FENCED
                                              : RECORD_CODE_DONE;
 
     kv_put_u64le(p, seq_of(c));

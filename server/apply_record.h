@@ -6,6 +6,7 @@
  * ROW_RECORD:
  *
  *   key    u16be slot, 's', u64be session      or  u16be slot, 'i', idempotency key
+ *          ('r' instead of 's': range deletes, in one of the group's slots)
  *   value  u8 version (1), u64 until ms, u64 floor, u16 count, then per result:
  *          u64 seq, u64 hash of the request, u8 code, u8 flags, u64 rev, i64 number
  *

@@ -12,6 +12,7 @@
 struct txn_undo {
     bool existed;
     struct row row; /* In `scratch`; only the key where it did not exist. */
+    struct ttl ttl;
 };
 
 struct txn_run {
@@ -62,14 +63,47 @@ static bool test_holds(enum rpc_txn_test test, int order)
     KV_UNREACHABLE();
 }
 
+/* Is the lock held, or is it not, with this token? */
+static int lock_holds(struct txn_run *t, const struct rpc_txn_compare *c, bool *out)
+{
+    struct lock lock;
+    int rc = apply_lock_read(t->a->st, c->key, &t->a->scratch, &lock);
+
+    if (rc == 0) {
+        *out = test_holds(c->test, lock_holder(&lock, c->rev) == NULL);
+    }
+    return rc;
+}
+
+/* What is left of a key's time to live, in ms: at least 1; 0: it does not end. */
+static int lease_holds(struct txn_run *t, const struct rpc_txn_compare *c, bool *out)
+{
+    struct ttl ttl;
+    uint64_t left = 0;
+    int rc = apply_ttl_find(t->a, c->key, &t->a->scratch, &ttl);
+
+    if (rc == 0 && ttl.until_ms != 0) {
+        left = ttl.until_ms > t->a->time_ms ? ttl.until_ms - t->a->time_ms : 1;
+    }
+    *out = test_holds(c->test, (left > c->rev) - (left < c->rev));
+    return rc;
+}
+
 /* A key that does not exist has rev 0, and a value that differs from every other. */
 static int compare_holds(struct txn_run *t, const struct rpc_txn_compare *c, bool *out)
 {
     struct row row;
     uint64_t rev;
     bool found;
-    int rc = row_find(t, c->key, &row, &found);
+    int rc;
 
+    if (c->what == RPC_TXN_LOCK) {
+        return lock_holds(t, c, out);
+    }
+    if (c->what == RPC_TXN_LEASE) {
+        return lease_holds(t, c, out);
+    }
+    rc = row_find(t, c->key, &row, &found);
     if (rc != 0) {
         return rc;
     }
@@ -85,6 +119,8 @@ static int compare_holds(struct txn_run *t, const struct rpc_txn_compare *c, boo
     case RPC_TXN_EXISTS:
         *out = test_holds(c->test, found != c->exists);
         return 0;
+    case RPC_TXN_LOCK:
+    case RPC_TXN_LEASE:
     case RPC_TXN_WHATS_COUNT:
         break;
     }
@@ -114,6 +150,9 @@ static int undo_note(struct txn_run *t, struct kv_bytes key)
         u->row.rev = row.rev;
         rc = arena_copy(&t->a->scratch, row.value, &u->row.value);
     }
+    if (rc == 0) {
+        rc = apply_ttl_find(t->a, key, &t->a->scratch, &u->ttl);
+    }
     t->undo_count += rc == 0;
     return rc;
 }
@@ -126,19 +165,21 @@ static int undo_all(struct txn_run *t)
     while (t->undo_count > 0 && rc == 0) {
         const struct txn_undo *u = &t->undo[--t->undo_count];
 
-        rc = u->existed ? state_put(t->a->st, &u->row)
-                        : state_del(t->a->st, ROW_KV, u->row.key, &existed);
+        rc = u->existed ? apply_key_put(t->a, &u->row, &u->ttl)
+                        : apply_key_del(t->a, u->row.key, &existed);
     }
     return rc;
 }
 
-static int row_set(struct txn_run *t, struct kv_bytes key, struct kv_bytes value)
+static int row_set(struct txn_run *t, struct kv_bytes key, struct kv_bytes value,
+                   uint32_t ttl_ms)
 {
     struct row row = {
         .kind = ROW_KV, .slot = t->c->slot, .rev = t->rev, .key = key, .value = value};
     int rc = undo_note(t, key);
+    struct ttl ttl = apply_ttl_of(t->a, ttl_ms, t->rev, (uint16_t)t->undo_count);
 
-    return rc != 0 || t->code != 0 ? rc : state_put(t->a->st, &row);
+    return rc != 0 || t->code != 0 ? rc : apply_key_put(t->a, &row, &ttl);
 }
 
 /* ---- operations ---- */
@@ -185,9 +226,7 @@ static int do_del(struct txn_run *t, const struct rpc_txn_op *op,
     int rc = undo_note(t, op->key);
 
     out->rev = t->rev;
-    return rc != 0 || t->code != 0
-               ? rc
-               : state_del(t->a->st, ROW_KV, op->key, &out->deleted);
+    return rc != 0 || t->code != 0 ? rc : apply_key_del(t->a, op->key, &out->deleted);
 }
 
 static int do_incr(struct txn_run *t, const struct rpc_txn_op *op,
@@ -212,7 +251,7 @@ static int do_incr(struct txn_run *t, const struct rpc_txn_op *op,
     }
     out->number = number;
     out->rev = t->rev;
-    return row_set(t, op->key, kv_bytes(text, number_print(number, text)));
+    return row_set(t, op->key, kv_bytes(text, number_print(number, text)), 0);
 }
 
 /* Copies rows for whoever waits, and where a range goes on. */
@@ -285,7 +324,7 @@ static int op_run(struct txn_run *t, const struct rpc_txn_op *op,
         return do_get(t, op, out);
     case RPC_TXN_PUT:
         out->rev = t->rev;
-        return row_set(t, op->key, op->value);
+        return row_set(t, op->key, op->value, op->ttl_ms);
     case RPC_TXN_DEL:
         return do_del(t, op, out);
     case RPC_TXN_INCR:
@@ -355,7 +394,7 @@ int apply_txn(struct apply *a, const struct command *c, struct arena *keep,
         txn_next_op(&r, &passed_over);
     }
     rc = list_run(&t, &r, r.counts[list]);
-    KV_ASSERT(!r.bad); /* It was checked when it was decoded. */
+    KV_ASSERT(!r.fields.bad); /* It was checked when it was decoded. */
     if (rc != 0 || t.code != 0) {
         int undone = undo_all(&t);
 

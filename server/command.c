@@ -2,6 +2,7 @@
 #include "server/command.h"
 
 #include "raft/base/err.h"
+#include "server/fields.h"
 #include "server/txn.h"
 
 enum {
@@ -13,10 +14,14 @@ enum {
     COMMAND_PREFIX_SESSION = 1,
     COMMAND_PREFIX_IDEM = 2,
     COMMAND_PREFIX_FENCE = 4,
-    COMMAND_PREFIX_ALL = 7,
+    COMMAND_PREFIX_IF_REV = 8,
+    COMMAND_PREFIX_TTL = 16,
+    COMMAND_PREFIX_ALL = 31,
     COMMAND_SESSION_BYTES = 4 * 8,
     COMMAND_IDEM_BYTES = 8 + 4 + 2,
     COMMAND_FENCE_BYTES = 8 + 2,
+    COMMAND_IF_REV_BYTES = 8,
+    COMMAND_TTL_BYTES = 4,
 
     COMMAND_LOCK_WAIT = 1,
     COMMAND_LOCK_GIVE_BACK = 1,
@@ -30,12 +35,16 @@ bool command_has_slot(enum command_kind kind)
     case COMMAND_KV_CAS:
     case COMMAND_KV_INCR:
     case COMMAND_KV_TXN:
+    case COMMAND_KV_GETSET:
+    case COMMAND_KV_DELRANGE:
     case COMMAND_LOCK_ACQUIRE:
     case COMMAND_LOCK_RELEASE:
     case COMMAND_LOCK_EXPIRE:
     case COMMAND_LOCK_CANCEL:
         return true;
     case COMMAND_RECORD_SWEEP:
+    case COMMAND_EXPIRE:
+    case COMMAND_FENCE_MARK: /* Its slot is the lock's, which is another group's. */
     case COMMAND_MAP_SET:
     case COMMAND_OWN_SLOTS:
         break;
@@ -43,12 +52,26 @@ bool command_has_slot(enum command_kind kind)
     return false;
 }
 
+bool command_has_if_rev(enum command_kind kind)
+{
+    return kind == COMMAND_KV_PUT || kind == COMMAND_KV_DEL ||
+           kind == COMMAND_KV_GETSET;
+}
+
+bool command_has_ttl(enum command_kind kind)
+{
+    return kind == COMMAND_KV_PUT || kind == COMMAND_KV_GETSET;
+}
+
 /* The prefixes that `c` has; 0: it is written as version 1. */
 static uint8_t prefix_mask(const struct command *c)
 {
-    return (uint8_t)((c->session.session != 0 ? COMMAND_PREFIX_SESSION : 0) |
-                     (c->idem.key.len > 0 ? COMMAND_PREFIX_IDEM : 0) |
-                     (c->fence.lock.len > 0 ? COMMAND_PREFIX_FENCE : 0));
+    return (
+        uint8_t)((c->session.session != 0 ? COMMAND_PREFIX_SESSION : 0) |
+                 (c->idem.key.len > 0 ? COMMAND_PREFIX_IDEM : 0) |
+                 (c->fence.lock.len > 0 ? COMMAND_PREFIX_FENCE : 0) |
+                 (c->has_if_rev ? COMMAND_PREFIX_IF_REV : 0) |
+                 (command_has_ttl(c->kind) && c->ttl_ms > 0 ? COMMAND_PREFIX_TTL : 0));
 }
 
 /* ---- writing ---- */
@@ -67,6 +90,12 @@ static size_t prefix_bytes(const struct command *c)
     if ((mask & COMMAND_PREFIX_FENCE) != 0) {
         bytes += COMMAND_FENCE_BYTES + c->fence.lock.len;
     }
+    if ((mask & COMMAND_PREFIX_IF_REV) != 0) {
+        bytes += COMMAND_IF_REV_BYTES;
+    }
+    if ((mask & COMMAND_PREFIX_TTL) != 0) {
+        bytes += COMMAND_TTL_BYTES;
+    }
     return bytes;
 }
 
@@ -74,6 +103,7 @@ static size_t body_bytes(const struct command *c)
 {
     switch (c->kind) {
     case COMMAND_KV_PUT:
+    case COMMAND_KV_GETSET:
         return 2 + 4 + c->key.len + c->value.len;
     case COMMAND_KV_DEL:
         return 2 + c->key.len;
@@ -85,11 +115,16 @@ static size_t body_bytes(const struct command *c)
         return 1 + 2 + 4 + 2 + 1 + 2 + c->key.len + c->owner.len + c->value.len;
     case COMMAND_LOCK_RELEASE:
     case COMMAND_LOCK_EXPIRE:
+    case COMMAND_FENCE_MARK:
         return 8 + 2 + c->key.len;
     case COMMAND_LOCK_CANCEL:
         return 1 + 2 + 1 + c->key.len + c->owner.len;
     case COMMAND_KV_TXN:
         return c->txn.len;
+    case COMMAND_KV_DELRANGE:
+        return 2 + 2 + 2 + c->begin.len + c->end.len;
+    case COMMAND_EXPIRE:
+        return 2;
     case COMMAND_RECORD_SWEEP:
         return 2 + 2 + c->key.len;
     case COMMAND_MAP_SET:
@@ -105,34 +140,6 @@ size_t command_bytes(const struct command *c)
     return COMMAND_HEAD_BYTES + prefix_bytes(c) + body_bytes(c);
 }
 
-static uint8_t *write_u16(uint8_t *p, size_t v)
-{
-    KV_ASSERT(v <= UINT16_MAX);
-    kv_put_u16le(p, (uint16_t)v);
-    return p + 2;
-}
-
-static uint8_t *write_u32(uint8_t *p, size_t v)
-{
-    KV_ASSERT(v <= UINT32_MAX);
-    kv_put_u32le(p, (uint32_t)v);
-    return p + 4;
-}
-
-static uint8_t *write_u64(uint8_t *p, uint64_t v)
-{
-    kv_put_u64le(p, v);
-    return p + 8;
-}
-
-static uint8_t *write_bytes(uint8_t *p, struct kv_bytes b)
-{
-    if (b.len > 0) {
-        memcpy(p, b.data, b.len);
-    }
-    return p + b.len;
-}
-
 static uint8_t *write_cas(uint8_t *p, const struct command *c)
 {
     KV_ASSERT(c->expected.len <= KV_VALUE_BYTES_MAX);
@@ -141,12 +148,12 @@ static uint8_t *write_cas(uint8_t *p, const struct command *c)
     KV_ASSERT_IMPLIES(!c->has_replacement, c->replacement.len == 0);
     *p++ = (uint8_t)((c->has_expected ? COMMAND_CAS_EXPECTED : 0) |
                      (c->has_replacement ? COMMAND_CAS_REPLACEMENT : 0));
-    p = write_u16(p, c->key.len);
-    p = write_u32(p, c->expected.len);
-    p = write_u32(p, c->replacement.len);
-    p = write_bytes(p, c->key);
-    p = write_bytes(p, c->expected);
-    return write_bytes(p, c->replacement);
+    p = fields_put_u16(p, c->key.len);
+    p = fields_put_u32(p, c->expected.len);
+    p = fields_put_u32(p, c->replacement.len);
+    p = fields_put_bytes(p, c->key);
+    p = fields_put_bytes(p, c->expected);
+    return fields_put_bytes(p, c->replacement);
 }
 
 static uint8_t *write_lock(uint8_t *p, const struct command *c)
@@ -158,24 +165,24 @@ static uint8_t *write_lock(uint8_t *p, const struct command *c)
         KV_ASSERT(c->permits >= 1 && c->permits <= KV_LOCK_PERMITS_MAX);
         KV_ASSERT(c->value.len <= KV_LOCK_VALUE_BYTES_MAX);
         *p++ = c->may_wait ? COMMAND_LOCK_WAIT : 0;
-        p = write_u16(p, c->permits);
-        p = write_u32(p, c->ttl_ms);
-        p = write_u16(p, c->key.len);
-        *p++ = (uint8_t)c->owner.len;
-        p = write_u16(p, c->value.len);
-        p = write_bytes(p, c->key);
-        p = write_bytes(p, c->owner);
-        return write_bytes(p, c->value);
+        p = fields_put_u16(p, c->permits);
+        p = fields_put_u32(p, c->ttl_ms);
+        p = fields_put_u16(p, c->key.len);
+        p = fields_put_u8(p, c->owner.len);
+        p = fields_put_u16(p, c->value.len);
+        p = fields_put_bytes(p, c->key);
+        p = fields_put_bytes(p, c->owner);
+        return fields_put_bytes(p, c->value);
     case COMMAND_LOCK_CANCEL:
         *p++ = c->give_back ? COMMAND_LOCK_GIVE_BACK : 0;
-        p = write_u16(p, c->key.len);
-        *p++ = (uint8_t)c->owner.len;
-        p = write_bytes(p, c->key);
-        return write_bytes(p, c->owner);
+        p = fields_put_u16(p, c->key.len);
+        p = fields_put_u8(p, c->owner.len);
+        p = fields_put_bytes(p, c->key);
+        return fields_put_bytes(p, c->owner);
     default:
-        p = write_u64(p, c->token);
-        p = write_u16(p, c->key.len);
-        return write_bytes(p, c->key);
+        p = fields_put_u64(p, c->token);
+        p = fields_put_u16(p, c->key.len);
+        return fields_put_bytes(p, c->key);
     }
 }
 
@@ -183,44 +190,58 @@ static uint8_t *write_body(uint8_t *p, const struct command *c)
 {
     switch (c->kind) {
     case COMMAND_KV_PUT:
+    case COMMAND_KV_GETSET:
         KV_ASSERT(c->value.len <= KV_VALUE_BYTES_MAX);
-        p = write_u16(p, c->key.len);
-        p = write_u32(p, c->value.len);
-        p = write_bytes(p, c->key);
-        return write_bytes(p, c->value);
+        p = fields_put_u16(p, c->key.len);
+        p = fields_put_u32(p, c->value.len);
+        p = fields_put_bytes(p, c->key);
+        return fields_put_bytes(p, c->value);
     case COMMAND_KV_DEL:
-        p = write_u16(p, c->key.len);
-        return write_bytes(p, c->key);
+        p = fields_put_u16(p, c->key.len);
+        return fields_put_bytes(p, c->key);
     case COMMAND_KV_CAS:
         return write_cas(p, c);
     case COMMAND_KV_INCR:
-        p = write_u64(p, (uint64_t)c->delta);
-        p = write_u16(p, c->key.len);
-        return write_bytes(p, c->key);
+        p = fields_put_u64(p, (uint64_t)c->delta);
+        p = fields_put_u16(p, c->key.len);
+        return fields_put_bytes(p, c->key);
     case COMMAND_LOCK_ACQUIRE:
     case COMMAND_LOCK_RELEASE:
     case COMMAND_LOCK_EXPIRE:
     case COMMAND_LOCK_CANCEL:
+    case COMMAND_FENCE_MARK:
         return write_lock(p, c);
     case COMMAND_KV_TXN:
         KV_ASSERT(txn_is_valid(c->txn));
-        return write_bytes(p, c->txn);
+        return fields_put_bytes(p, c->txn);
+    case COMMAND_KV_DELRANGE:
+        KV_ASSERT(c->rows_max > 0 && c->rows_max <= KV_RANGE_ITEMS_MAX);
+        KV_ASSERT(c->begin.len <= KV_BOUND_BYTES_MAX);
+        KV_ASSERT(c->end.len <= KV_BOUND_BYTES_MAX);
+        p = fields_put_u16(p, c->rows_max);
+        p = fields_put_u16(p, c->begin.len);
+        p = fields_put_u16(p, c->end.len);
+        p = fields_put_bytes(p, c->begin);
+        return fields_put_bytes(p, c->end);
+    case COMMAND_EXPIRE:
+        KV_ASSERT(c->rows_max > 0);
+        return fields_put_u16(p, c->rows_max);
     case COMMAND_RECORD_SWEEP:
         KV_ASSERT(c->rows_max > 0);
-        p = write_u16(p, c->rows_max);
-        p = write_u16(p, c->key.len);
-        return write_bytes(p, c->key);
+        p = fields_put_u16(p, c->rows_max);
+        p = fields_put_u16(p, c->key.len);
+        return fields_put_bytes(p, c->key);
     case COMMAND_MAP_SET:
         KV_ASSERT(c->map.len > 0 && c->map.len <= COMMAND_MAP_BYTES_MAX);
         KV_ASSERT(c->epoch > c->epoch_replaced);
-        p = write_u64(p, c->epoch_replaced);
-        p = write_u64(p, c->epoch);
-        p = write_u32(p, c->map.len);
-        return write_bytes(p, c->map);
+        p = fields_put_u64(p, c->epoch_replaced);
+        p = fields_put_u64(p, c->epoch);
+        p = fields_put_u32(p, c->map.len);
+        return fields_put_bytes(p, c->map);
     case COMMAND_OWN_SLOTS:
         KV_ASSERT(c->slots.len == COMMAND_SLOTS_BYTES);
-        p = write_u64(p, c->rev_offset);
-        return write_bytes(p, c->slots);
+        p = fields_put_u64(p, c->rev_offset);
+        return fields_put_bytes(p, c->slots);
     }
     KV_UNREACHABLE();
 }
@@ -237,23 +258,30 @@ static uint8_t *write_prefixes(uint8_t *p, const struct command *c)
     if ((mask & COMMAND_PREFIX_SESSION) != 0) {
         KV_ASSERT(c->session.ack <= c->session.seq);
         KV_ASSERT((mask & COMMAND_PREFIX_IDEM) == 0);
-        p = write_u64(p, c->session.session);
-        p = write_u64(p, c->session.seq);
-        p = write_u64(p, c->session.ack);
-        p = write_u64(p, c->session.stamp_ms);
+        p = fields_put_u64(p, c->session.session);
+        p = fields_put_u64(p, c->session.seq);
+        p = fields_put_u64(p, c->session.ack);
+        p = fields_put_u64(p, c->session.stamp_ms);
     }
     if ((mask & COMMAND_PREFIX_IDEM) != 0) {
         KV_ASSERT(c->idem.key.len <= KV_IDEM_BYTES_MAX && c->idem.ttl_ms > 0);
-        p = write_u64(p, c->idem.stamp_ms);
-        p = write_u32(p, c->idem.ttl_ms);
-        p = write_u16(p, c->idem.key.len);
-        p = write_bytes(p, c->idem.key);
+        p = fields_put_u64(p, c->idem.stamp_ms);
+        p = fields_put_u32(p, c->idem.ttl_ms);
+        p = fields_put_u16(p, c->idem.key.len);
+        p = fields_put_bytes(p, c->idem.key);
     }
     if ((mask & COMMAND_PREFIX_FENCE) != 0) {
-        KV_ASSERT(c->fence.lock.len <= KV_KEY_BYTES_MAX && c->fence.token > 0);
-        p = write_u64(p, c->fence.token);
-        p = write_u16(p, c->fence.lock.len);
-        p = write_bytes(p, c->fence.lock);
+        KV_ASSERT(c->fence.lock.len <= KV_LOCK_NAME_BYTES_MAX && c->fence.token > 0);
+        p = fields_put_u64(p, c->fence.token);
+        p = fields_put_u16(p, c->fence.lock.len);
+        p = fields_put_bytes(p, c->fence.lock);
+    }
+    if ((mask & COMMAND_PREFIX_IF_REV) != 0) {
+        KV_ASSERT(command_has_if_rev(c->kind));
+        p = fields_put_u64(p, c->if_rev);
+    }
+    if ((mask & COMMAND_PREFIX_TTL) != 0) {
+        p = fields_put_u32(p, c->ttl_ms);
     }
     return p;
 }
@@ -273,132 +301,78 @@ void command_encode(const struct command *c, uint8_t *out)
 
 /* ---- reading ---- */
 
-/* What is left of a payload. `bad` stays once anything did not fit. */
-struct reader {
-    const uint8_t *at;
-    size_t left;
-    bool bad;
-};
-
-static const uint8_t *read_raw(struct reader *r, size_t bytes)
+static struct kv_bytes read_key(struct fields *r, size_t len)
 {
-    static const uint8_t zero[8];
-    const uint8_t *at = r->at;
-
-    if (r->bad || r->left < bytes) {
-        r->bad = true;
-        KV_ASSERT(bytes <= sizeof zero);
-        return zero;
-    }
-    r->at += bytes;
-    r->left -= bytes;
-    return at;
+    return fields_bytes(r, len, KV_KEY_BYTES_MIN, KV_KEY_BYTES_MAX);
 }
 
-static struct kv_bytes read_bytes(struct reader *r, size_t len, size_t len_max)
+static void read_put(struct fields *r, struct command *c)
 {
-    struct kv_bytes out = {0};
-
-    if (r->bad || len > len_max || len > r->left) {
-        r->bad = true;
-        return out;
-    }
-    out = kv_bytes(r->at, len);
-    r->at += len;
-    r->left -= len;
-    return out;
-}
-
-static uint16_t read_u16(struct reader *r)
-{
-    return kv_get_u16le(read_raw(r, 2));
-}
-
-static uint32_t read_u32(struct reader *r)
-{
-    return kv_get_u32le(read_raw(r, 4));
-}
-
-static uint64_t read_u64(struct reader *r)
-{
-    return kv_get_u64le(read_raw(r, 8));
-}
-
-static struct kv_bytes read_key(struct reader *r, size_t len)
-{
-    r->bad = r->bad || len < KV_KEY_BYTES_MIN;
-    return read_bytes(r, len, KV_KEY_BYTES_MAX);
-}
-
-static void read_put(struct reader *r, struct command *c)
-{
-    size_t key_len = read_u16(r);
-    size_t value_len = read_u32(r);
+    size_t key_len = fields_u16(r);
+    size_t value_len = fields_u32(r);
 
     c->key = read_key(r, key_len);
-    c->value = read_bytes(r, value_len, KV_VALUE_BYTES_MAX);
+    c->value = fields_bytes(r, value_len, 0, KV_VALUE_BYTES_MAX);
 }
 
-static void read_cas(struct reader *r, struct command *c)
+static void read_cas(struct fields *r, struct command *c)
 {
-    uint8_t flags = *read_raw(r, 1);
-    size_t key_len = read_u16(r);
-    size_t expected_len = read_u32(r);
-    size_t replacement_len = read_u32(r);
+    uint8_t flags = fields_u8(r);
+    size_t key_len = fields_u16(r);
+    size_t expected_len = fields_u32(r);
+    size_t replacement_len = fields_u32(r);
 
     c->has_expected = (flags & COMMAND_CAS_EXPECTED) != 0;
     c->has_replacement = (flags & COMMAND_CAS_REPLACEMENT) != 0;
     r->bad = r->bad || flags > 3 || (!c->has_expected && expected_len > 0) ||
              (!c->has_replacement && replacement_len > 0);
     c->key = read_key(r, key_len);
-    c->expected = read_bytes(r, expected_len, KV_VALUE_BYTES_MAX);
-    c->replacement = read_bytes(r, replacement_len, KV_VALUE_BYTES_MAX);
+    c->expected = fields_bytes(r, expected_len, 0, KV_VALUE_BYTES_MAX);
+    c->replacement = fields_bytes(r, replacement_len, 0, KV_VALUE_BYTES_MAX);
 }
 
-static struct kv_bytes read_name(struct reader *r, size_t len)
+static struct kv_bytes read_name(struct fields *r, size_t len)
 {
-    r->bad = r->bad || len == 0;
-    return read_bytes(r, len, KV_LOCK_NAME_BYTES_MAX);
+    return fields_bytes(r, len, 1, KV_LOCK_NAME_BYTES_MAX);
 }
 
-static struct kv_bytes read_owner(struct reader *r, size_t len)
+static struct kv_bytes read_owner(struct fields *r, size_t len)
 {
-    r->bad = r->bad || len == 0;
-    return read_bytes(r, len, KV_LOCK_OWNER_BYTES_MAX);
+    return fields_bytes(r, len, 1, KV_LOCK_OWNER_BYTES_MAX);
 }
 
-static void read_acquire(struct reader *r, struct command *c)
+static void read_acquire(struct fields *r, struct command *c)
 {
-    uint8_t flags = *read_raw(r, 1);
+    uint8_t flags = fields_u8(r);
     size_t name_len;
     size_t owner_len;
     size_t value_len;
 
     c->may_wait = (flags & COMMAND_LOCK_WAIT) != 0;
-    c->permits = read_u16(r);
-    c->ttl_ms = read_u32(r);
-    name_len = read_u16(r);
-    owner_len = *read_raw(r, 1);
-    value_len = read_u16(r);
+    c->permits = fields_u16(r);
+    c->ttl_ms = fields_u32(r);
+    name_len = fields_u16(r);
+    owner_len = fields_u8(r);
+    value_len = fields_u16(r);
     r->bad = r->bad || flags > COMMAND_LOCK_WAIT || c->permits < 1 ||
              c->permits > KV_LOCK_PERMITS_MAX || c->ttl_ms < KV_LOCK_TTL_MS_MIN;
     c->key = read_name(r, name_len);
     c->owner = read_owner(r, owner_len);
-    c->value = read_bytes(r, value_len, KV_LOCK_VALUE_BYTES_MAX);
+    c->value = fields_bytes(r, value_len, 0, KV_LOCK_VALUE_BYTES_MAX);
 }
 
-static void read_token(struct reader *r, struct command *c)
+static void read_token(struct fields *r, struct command *c)
 {
-    c->token = read_u64(r);
-    c->key = read_name(r, read_u16(r));
+    c->token = fields_u64(r);
+    c->key = read_name(r, fields_u16(r));
     r->bad = r->bad || c->token == 0;
 }
 
-static void read_cancel(struct reader *r, struct command *c)
+static void read_cancel(struct fields *r, struct command *c)
 {
-    uint8_t flags = *read_raw(r, 1);
-    size_t name_len = read_u16(r);
-    size_t owner_len = *read_raw(r, 1);
+    uint8_t flags = fields_u8(r);
+    size_t name_len = fields_u16(r);
+    size_t owner_len = fields_u8(r);
 
     c->give_back = (flags & COMMAND_LOCK_GIVE_BACK) != 0;
     r->bad = r->bad || flags > COMMAND_LOCK_GIVE_BACK;
@@ -406,88 +380,111 @@ static void read_cancel(struct reader *r, struct command *c)
     c->owner = read_owner(r, owner_len);
 }
 
-static void read_map(struct reader *r, struct command *c)
+static void read_delrange(struct fields *r, struct command *c)
 {
-    c->epoch_replaced = read_u64(r);
-    c->epoch = read_u64(r);
-    c->map = read_bytes(r, read_u32(r), COMMAND_MAP_BYTES_MAX);
-    r->bad = r->bad || c->epoch <= c->epoch_replaced || c->map.len == 0;
+    size_t begin_len;
+    size_t end_len;
+
+    c->rows_max = fields_u16(r);
+    begin_len = fields_u16(r);
+    end_len = fields_u16(r);
+    r->bad = r->bad || c->rows_max == 0 || c->rows_max > KV_RANGE_ITEMS_MAX;
+    c->begin = fields_bytes(r, begin_len, 0, KV_BOUND_BYTES_MAX);
+    c->end = fields_bytes(r, end_len, 0, KV_BOUND_BYTES_MAX);
 }
 
-static int read_body(struct reader *r, struct command *c)
+static void read_map(struct fields *r, struct command *c)
+{
+    c->epoch_replaced = fields_u64(r);
+    c->epoch = fields_u64(r);
+    c->map = fields_bytes(r, fields_u32(r), 1, COMMAND_MAP_BYTES_MAX);
+    r->bad = r->bad || c->epoch <= c->epoch_replaced;
+}
+
+static int read_body(struct fields *r, struct command *c)
 {
     switch ((int)c->kind) {
     case COMMAND_KV_PUT:
+    case COMMAND_KV_GETSET:
         read_put(r, c);
         return 0;
     case COMMAND_KV_DEL:
-        c->key = read_key(r, read_u16(r));
+        c->key = read_key(r, fields_u16(r));
         return 0;
     case COMMAND_KV_CAS:
         read_cas(r, c);
         return 0;
     case COMMAND_KV_INCR:
-        c->delta = (int64_t)read_u64(r);
-        c->key = read_key(r, read_u16(r));
+        c->delta = (int64_t)fields_u64(r);
+        c->key = read_key(r, fields_u16(r));
         return 0;
     case COMMAND_LOCK_ACQUIRE:
         read_acquire(r, c);
         return 0;
     case COMMAND_LOCK_RELEASE:
     case COMMAND_LOCK_EXPIRE:
+    case COMMAND_FENCE_MARK:
         read_token(r, c);
         return 0;
     case COMMAND_LOCK_CANCEL:
         read_cancel(r, c);
         return 0;
     case COMMAND_KV_TXN:
-        c->txn = read_bytes(r, r->left, KV_REQUEST_BYTES_MAX);
+        c->txn = fields_bytes(r, r->left, 0, KV_REQUEST_BYTES_MAX);
         r->bad = r->bad || !txn_is_valid(c->txn);
         return 0;
+    case COMMAND_KV_DELRANGE:
+        read_delrange(r, c);
+        return 0;
+    case COMMAND_EXPIRE:
+        c->rows_max = fields_u16(r);
+        r->bad = r->bad || c->rows_max == 0;
+        return 0;
     case COMMAND_RECORD_SWEEP:
-        c->rows_max = read_u16(r);
-        c->key = read_key(r, read_u16(r));
+        c->rows_max = fields_u16(r);
+        c->key = read_key(r, fields_u16(r));
         r->bad = r->bad || c->rows_max == 0;
         return 0;
     case COMMAND_MAP_SET:
         read_map(r, c);
         return 0;
     case COMMAND_OWN_SLOTS:
-        c->rev_offset = read_u64(r);
-        c->slots = read_bytes(r, COMMAND_SLOTS_BYTES, COMMAND_SLOTS_BYTES);
+        c->rev_offset = fields_u64(r);
+        c->slots = fields_bytes(r, COMMAND_SLOTS_BYTES, COMMAND_SLOTS_BYTES,
+                                COMMAND_SLOTS_BYTES);
         return 0;
     default:
         return KV_EFORMAT;
     }
 }
 
-static void read_session(struct reader *r, struct command_session *s)
+static void read_session(struct fields *r, struct command_session *s)
 {
-    s->session = read_u64(r);
-    s->seq = read_u64(r);
-    s->ack = read_u64(r);
-    s->stamp_ms = read_u64(r);
+    s->session = fields_u64(r);
+    s->seq = fields_u64(r);
+    s->ack = fields_u64(r);
+    s->stamp_ms = fields_u64(r);
     r->bad = r->bad || s->session == 0 || s->ack > s->seq;
 }
 
-static void read_idem(struct reader *r, struct command_idem *i)
+static void read_idem(struct fields *r, struct command_idem *i)
 {
-    i->stamp_ms = read_u64(r);
-    i->ttl_ms = read_u32(r);
-    i->key = read_bytes(r, read_u16(r), KV_IDEM_BYTES_MAX);
-    r->bad = r->bad || i->key.len == 0 || i->ttl_ms == 0;
+    i->stamp_ms = fields_u64(r);
+    i->ttl_ms = fields_u32(r);
+    i->key = fields_bytes(r, fields_u16(r), 1, KV_IDEM_BYTES_MAX);
+    r->bad = r->bad || i->ttl_ms == 0;
 }
 
-static void read_fence(struct reader *r, struct command_fence *f)
+static void read_fence(struct fields *r, struct command_fence *f)
 {
-    f->token = read_u64(r);
-    f->lock = read_bytes(r, read_u16(r), KV_KEY_BYTES_MAX);
-    r->bad = r->bad || f->lock.len == 0 || f->token == 0;
+    f->token = fields_u64(r);
+    f->lock = fields_bytes(r, fields_u16(r), 1, KV_LOCK_NAME_BYTES_MAX);
+    r->bad = r->bad || f->token == 0;
 }
 
-static int read_prefixes(struct reader *r, struct command *c)
+static int read_prefixes(struct fields *r, struct command *c)
 {
-    uint8_t mask = *read_raw(r, 1);
+    uint8_t mask = fields_u8(r);
 
     if (r->bad) {
         return KV_ECORRUPT;
@@ -504,6 +501,14 @@ static int read_prefixes(struct reader *r, struct command *c)
     if ((mask & COMMAND_PREFIX_FENCE) != 0) {
         read_fence(r, &c->fence);
     }
+    if ((mask & COMMAND_PREFIX_IF_REV) != 0) {
+        c->has_if_rev = true;
+        c->if_rev = fields_u64(r);
+    }
+    if ((mask & COMMAND_PREFIX_TTL) != 0) {
+        c->ttl_ms = fields_u32(r);
+        r->bad = r->bad || c->ttl_ms == 0 || !command_has_ttl(c->kind);
+    }
     r->bad = r->bad || mask == 0 ||
              (mask & (COMMAND_PREFIX_SESSION | COMMAND_PREFIX_IDEM)) ==
                  (COMMAND_PREFIX_SESSION | COMMAND_PREFIX_IDEM);
@@ -511,12 +516,12 @@ static int read_prefixes(struct reader *r, struct command *c)
 }
 
 /* All behind the version. */
-static int read_command(struct reader *r, bool is_prefixed, struct command *c)
+static int read_command(struct fields *r, bool is_prefixed, struct command *c)
 {
     int rc;
 
-    c->kind = (enum command_kind) * read_raw(r, 1);
-    c->slot = read_u16(r);
+    c->kind = (enum command_kind)fields_u8(r);
+    c->slot = fields_u16(r);
     if (r->bad) {
         return KV_ECORRUPT;
     }
@@ -532,7 +537,8 @@ static int read_command(struct reader *r, bool is_prefixed, struct command *c)
         return rc;
     }
     if (r->bad || r->left > 0 || c->slot >= KV_SLOTS ||
-        (is_prefixed && !command_has_slot(c->kind))) {
+        (is_prefixed && !command_has_slot(c->kind)) ||
+        (c->has_if_rev && !command_has_if_rev(c->kind))) {
         return KV_ECORRUPT;
     }
     return 0;
@@ -540,9 +546,9 @@ static int read_command(struct reader *r, bool is_prefixed, struct command *c)
 
 int command_decode(struct kv_bytes payload, struct command *out)
 {
-    struct reader r = {.at = payload.data, .left = payload.len};
+    struct fields r = fields_of(payload);
     struct command c = {0};
-    uint8_t version = *read_raw(&r, 1);
+    uint8_t version = fields_u8(&r);
     int rc;
 
     if (r.bad) {
@@ -567,10 +573,12 @@ bool command_is_urgent(struct kv_bytes payload)
     }
     switch (payload.data[1]) {
     case COMMAND_KV_DEL:
+    case COMMAND_KV_DELRANGE:
     case COMMAND_LOCK_RELEASE:
     case COMMAND_LOCK_EXPIRE:
     case COMMAND_LOCK_CANCEL:
     case COMMAND_RECORD_SWEEP:
+    case COMMAND_EXPIRE:
     case COMMAND_MAP_SET:
     case COMMAND_OWN_SLOTS:
         return true;

@@ -13,6 +13,8 @@
 #include "rpc/scan.h"
 #include "server/idmap.h"
 #include "server/metrics.h"
+#include "server/news.h"
+#include "server/watch.h"
 
 enum {
     CONN_MAGIC = 0x434f4e4e,
@@ -283,6 +285,19 @@ struct buf *conn_reply_begin(struct node *n, const struct request *req)
     return conn_out(n->conns, c);
 }
 
+struct buf *conn_notify_begin(struct node *n, uint64_t conn)
+{
+    struct conns *cs = n->conns;
+    struct conn *c = idmap_find(&cs->table, conn);
+
+    if (c == NULL || c->is_closing ||
+        c->queued + c->out.len > CONN_OUTPUT_PAUSE_BYTES ||
+        (c->queued > 0 && cs->stats.output_bytes > cs->output_bytes_max / 2)) {
+        return NULL;
+    }
+    return conn_out(cs, c);
+}
+
 void conn_reply_end(struct node *n, const struct request *req, int code)
 {
     struct conns *cs = n->conns;
@@ -524,6 +539,8 @@ void conn_closed(struct node *n, uint64_t id)
     struct conn *c = idmap_find(&n->conns->table, id);
 
     if (c != NULL) {
+        watches_conn_closed(n, id);
+        news_conn_closed(n, id);
         conn_forget(n->conns, c);
     }
 }
@@ -532,6 +549,8 @@ void conn_closed(struct node *n, uint64_t id)
 static void conn_end(struct node *n, struct conn *c, bool now)
 {
     n->env->ops->conn_close(n->env, c->id, now);
+    watches_conn_closed(n, c->id);
+    news_conn_closed(n, c->id);
     conn_forget(n->conns, c);
 }
 

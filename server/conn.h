@@ -62,6 +62,13 @@ struct buf *conn_reply_begin(struct node *n, const struct request *req);
  * code  0 or the KV_E* it was answered with. */
 void conn_reply_end(struct node *n, const struct request *req, int code);
 
+/* ---- notifications (watch_feed.c, news.c) ---- */
+
+/* Where a notification is appended, whole; it goes out at the turn's end. NULL: the
+ * client has not read enough of what it was sent (1 MiB), or all clients have not; or
+ * it has gone. */
+struct buf *conn_notify_begin(struct node *n, uint64_t conn);
+
 /* ---- looking in ---- */
 
 struct conns_stats {

@@ -126,6 +126,16 @@ static int open_raft(struct group *g, const struct raft_restore *found)
     return raft_init(g->raft_memory, &o, found, &reader, g->now_ms, &g->raft);
 }
 
+/* Changes are kept from here on; what the log brings again is among them. */
+static void history_begin_at(struct group *g)
+{
+    struct state_observer observer = {history_changing, &g->history, ROW_KV};
+
+    history_reset(&g->history, KV_BUG(g->node->config, K54) ? 0 : group_rev(g));
+    g->apply.history = &g->history;
+    state_observe(g->st, &observer);
+}
+
 static int open_parts(struct group *g)
 {
     struct store *s = g->node->store;
@@ -142,8 +152,10 @@ static int open_parts(struct group *g)
         rc = apply_open(&g->apply, g->st);
         g->apply.retention_ms = g->options.limits.retention_ms;
         g->apply.results_max = g->options.limits.results_max;
+        history_begin_at(g);
 #ifdef KV_MUTANTS
         g->apply.bug = g->node->config.bug;
+        g->pending.bug = g->node->config.bug;
 #endif
     }
     if (rc == KV_EDAMAGED && g->apply.st != NULL) {
@@ -189,9 +201,11 @@ static void group_free(struct group *g)
     state_close(g->st);
     tail_close(&g->tail);
     pending_close(&g->pending);
+    history_close(&g->history);
     arena_close(&g->records_arena);
     arena_close(&g->ahead_arena);
     arena_close(&g->batch);
+    leases_clear(&g->locks.leases);
     kv_mem_free(g->ring);
     kv_mem_free(g->damage.record);
     kv_mem_free(g->raft_memory);
@@ -220,6 +234,7 @@ int group_open(struct node *n, const struct group_options *o, struct group **out
     g->tag_begin = 1;
     g->tag_end = 1;
     tail_init(&g->tail, 1);
+    history_init(&g->history, group_history_bytes(n, false));
     pending_init(&g->pending);
     arena_init(&g->records_arena, GROUP_RECORDS_BLOCK_BYTES, 0);
     arena_init(&g->ahead_arena, GROUP_RECORDS_BLOCK_BYTES, 0);
@@ -238,6 +253,7 @@ int group_open(struct node *n, const struct group_options *o, struct group **out
 /* Ends or reroutes every request; the group takes none any more. */
 static void drop_requests(struct group *g, const char *why)
 {
+    group_lock_stop(g);
     group_write_end_all(g, why);
     group_read_reroute_all(g);
     group_read_serve(g);
@@ -271,7 +287,7 @@ void group_on_message(struct group *g, const struct raft_msg *msg)
     ev.u.message = msg;
     g->propose_blocked = false;
     (void)group_feed(g, &ev);
-    if (g->queued.head != NULL) {
+    if (g->queued.head != NULL || group_w_waits(g)) {
         group_wake(g);
     }
 }
@@ -364,13 +380,14 @@ void group_tick(struct group *g)
     if (now_ms >= g->raft_deadline_ms) {
         g->propose_blocked = false;
         (void)group_feed_kind(g, RAFT_EV_TICK);
-        if (g->queued.head != NULL || group_wants_slots(g)) {
+        if (g->queued.head != NULL || group_wants_slots(g) || group_w_waits(g)) {
             group_wake(g);
         }
     }
     if (now_ms >= group_store_deadline_ms(g) || now_ms >= group_repair_deadline_ms(g) ||
         now_ms >= group_snapshot_deadline_ms(g) ||
-        now_ms >= group_record_deadline_ms(g)) {
+        now_ms >= group_record_deadline_ms(g) || now_ms >= group_ttl_deadline_ms(g) ||
+        now_ms >= group_lock_deadline_ms(g)) {
         group_wake(g);
     }
 }
@@ -385,9 +402,12 @@ void group_flush(struct group *g)
         group_write_flush(g);
         group_read_flush(g);
         group_apply_flush(g);
+        group_w_flush(g);
         group_record_flush(g);
+        group_ttl_flush(g);
         group_read_serve(g);
         group_local_serve(g);
+        group_lock_flush(g);
         group_store_flush(g);
         group_snapshot_flush(g);
     }
@@ -422,6 +442,8 @@ uint64_t group_deadline_ms(const struct group *g)
     at = KV_MIN(at, group_store_deadline_ms(g));
     at = KV_MIN(at, group_snapshot_deadline_ms(g));
     at = KV_MIN(at, group_record_deadline_ms(g));
+    at = KV_MIN(at, group_ttl_deadline_ms(g));
+    at = KV_MIN(at, group_lock_deadline_ms(g));
     return KV_MIN(at, group_repair_deadline_ms(g));
 }
 
@@ -474,15 +496,39 @@ struct state *group_state(struct group *g)
     return g->st;
 }
 
+uint64_t group_rev(const struct group *g)
+{
+    return apply_rev(&g->apply, group_applied(g));
+}
+
+struct history *group_history(struct group *g)
+{
+    return &g->history;
+}
+
+size_t group_history_bytes(const struct node *n, bool is_watched)
+{
+    size_t share = n->config.memory_bytes_max / 4 / KV_MAX(n->config.groups, 1u);
+    size_t bytes = KV_MIN(n->config.history_bytes_max, share);
+
+    return is_watched ? bytes : bytes / 8;
+}
+
 uint32_t group_requests_count(const struct group *g)
 {
     return g->queued.count + g->proposed_count + g->reads_queued.count +
-           g->reads_waiting + g->reads_local.count;
+           g->reads_waiting + g->reads_local.count + g->locks.held.count +
+           g->w.queued.count + g->w.held.count;
 }
 
 int group_halted(const struct group *g)
 {
     return g->halted;
+}
+
+bool group_state_is_whole(const struct group *g)
+{
+    return g->halted == 0 && !g->lost.is_lost && g->node->phase != NODE_HALTED;
 }
 
 void group_stats_get(const struct group *g, struct group_stats *out)

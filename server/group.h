@@ -15,6 +15,8 @@
 #include "server/disk.h"
 #include "server/request.h"
 
+struct history;
+
 struct group; /* Opaque; starts with a magic number. */
 
 /* Bounds that make something wait, be refused or be done in parts. The defaults are for
@@ -126,10 +128,24 @@ const struct raft_config *group_config(const struct group *g);
 const struct raft *group_raft(const struct group *g);
 const struct state_meta *group_state_meta(const struct group *g);
 struct state *group_state(struct group *g);
+/* Its state may be shown to clients: not halted, lost or being replaced. */
+bool group_can_show(const struct group *g);
+/* How old its state can be (raft/fresh.h); RPC_AGE_UNKNOWN. */
+uint64_t group_age_ms(const struct group *g);
+/* The revision of what it applied last. */
+uint64_t group_rev(const struct group *g);
+/* What it changed lately, for watches. */
+struct history *group_history(struct group *g);
+/* The bound of that: of a group that is watched, or is not. */
+size_t group_history_bytes(const struct node *n, bool is_watched);
 /* Requests that wait in it, writes and reads. */
 uint32_t group_requests_count(const struct group *g);
 /* 0, or the KV_E* for which this replica stopped; the node goes on. */
 int group_halted(const struct group *g);
+/* Is the state that of its applied index? A replica that met damage or had no memory in
+ * the middle of an entry may have done a part of it: it serves and stores nothing of
+ * that. */
+bool group_state_is_whole(const struct group *g);
 
 /* Counters for /metrics. */
 struct group_stats {

@@ -1,6 +1,7 @@
 /* server/group_apply.c - committed entries into the state, results to requests. */
 #include "raft/record.h"
 #include "server/group_internal.h"
+#include "server/watch.h"
 #include "storage/failpoint.h"
 
 /* ---- reading records: the tail, or a stretch of the log read ahead ---- */
@@ -96,8 +97,9 @@ static void reply_record(struct group *g, struct request *req,
     case KV_EAGAIN:
         reply_error(
             req, KV_EBUSY,
-            "the stamp lies %llu s ahead of the group's time; is a node's clock "
-            "wrong?",
+            "%llu is the group's time in ms, and the stamp lies %llu s ahead of it; is "
+            "a node's clock wrong?",
+            (unsigned long long)r->time_ms,
             (unsigned long long)(req->rpc.options.stamp - r->time_ms) / 1000);
         return;
     default:
@@ -110,6 +112,15 @@ static void reply_record(struct group *g, struct request *req,
     }
 }
 
+/* What stands beside `at`. */
+static void at_fill(struct rpc_at *at, const struct request *req,
+                    const struct apply_result *r)
+{
+    at->repeated = r->is_repeated;
+    at->has_swapped = (req->rpc.options.has & RPC_OPT_BIT(RPC_OPT_if_rev)) != 0;
+    at->swapped = r->swapped;
+}
+
 static void reply_done(struct group *g, struct done *d)
 {
     const struct apply_result *r = &d->result;
@@ -118,6 +129,8 @@ static void reply_done(struct group *g, struct done *d)
         .deleted = r->deleted,
         .swapped = r->swapped,
         .number = r->number,
+        .more = r->more,
+        .next = r->next,
         .value = r->value,
         .has_value = r->has_value,
         .rev = r->rev,
@@ -126,16 +139,24 @@ static void reply_done(struct group *g, struct done *d)
         .results_count = r->results_count,
     };
 
-    reply.at.repeated = r->is_repeated;
+    at_fill(&reply.at, d->req, r);
+    if (!d->req->is_write) {
+        group_fence_marked(g, d->req, r->code);
+        return;
+    }
+    if (r->is_lock) {
+        group_lock_refused(d->req, r->code);
+        return;
+    }
     switch (r->code) {
     case 0:
         if (r->results_lost) {
             reply_error(d->req, KV_EUNKNOWN,
-                        "the transaction was carried out, but there is no memory for "
-                        "its results; read the keys");
+                        "the write was carried out, but there is no memory for what "
+                        "it read; read the keys");
             return;
         }
-        reply_result(d->req, &reply);
+        group_w_reply(g, d->req, &reply);
         return;
     case KV_ETOOLARGE:
         reply_error(d->req, r->code,
@@ -154,6 +175,9 @@ static void reply_done(struct group *g, struct done *d)
     case KV_EAGAIN:
     case KV_EBUSY:
         reply_record(g, d->req, r);
+        return;
+    case KV_EFENCED:
+        group_fence_refused(g, d->req);
         return;
     case KV_EOVERFLOW:
         reply_error(d->req, r->code,
@@ -281,6 +305,12 @@ static bool apply_one(struct group *g, raft_index index, struct done *out)
     if (entry.type == RAFT_ENTRY_COMMAND) {
         group_store_touched(g);
     }
+    if (out->result.is_change) {
+        watches_on_batch(g->node, g);
+    } else if (out->result.is_change_lost) {
+        watches_on_reset(g->node, g);
+    }
+    group_lock_applied(g, &entry, &out->result, &out->req);
     if (out->result.is_map) {
         node_map_applied(g->node, out->result.map);
     }

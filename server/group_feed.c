@@ -174,7 +174,7 @@ static void tell_stepped(const struct group *g, const struct raft_event *ev,
 
 static bool is_fatal(int rc)
 {
-    return rc == KV_ECORRUPT || rc == KV_EFORMAT || rc == KV_EIO || rc == KV_ENOMEM;
+    return rc == KV_ECORRUPT || rc == KV_EFORMAT || rc == KV_EIO;
 }
 
 int group_feed(struct group *g, struct raft_event *ev)
@@ -193,7 +193,11 @@ int group_feed(struct group *g, struct raft_event *ev)
     ev->wall_ms = g->node->env->ops->wall_ms(g->node->env);
     (void)KV_FAILPOINT(feed);
     rc = raft_step(g->raft, ev, &up);
-    if (is_fatal(rc)) {
+    if (rc == KV_ENOMEM) {
+        /* Not this log's fault: the process begins anew, with all its replicas. */
+        g->halted = KV_ENOMEM;
+        node_halt(g->node, KV_ENOMEM, "group=%u no memory to read its log", g->id);
+    } else if (is_fatal(rc)) {
         group_halt(g, rc,
                    "the log of this replica contradicts the others or cannot be read");
     } else {

@@ -4,9 +4,13 @@
  *   group_feed.c      the one call of raft_step(), and the duties of its update
  *   group_write.c     requests in, proposals, deadlines
  *   group_apply.c     committed entries into the state, results to their requests
+ *   group_w.c         W is changed; writes that want more replicas than W
  *   group_record.c    the leader forgets records whose time has passed
+ *   group_ttl.c       and ends keys whose time to live has
  *   group_read.c      ReadIndex batches, gets and ranges
  *   group_local.c     reads of what this replica has (levels session, stale)
+ *   group_lock.c      leases of locks, and requests that wait for one
+ *   group_fence.c     reads that carry a lock's token
  *   group_store.c     checkpoints, compaction, the tail's front, reading the log
  *   group_snapshot.c  snapshots out and in
  *   group_repair.c    damaged entries and rows
@@ -27,6 +31,8 @@
 #include "server/command.h"
 #include "server/env.h"
 #include "server/group.h"
+#include "server/history.h"
+#include "server/lease.h"
 #include "server/node.h"
 #include "server/pending.h"
 #include "server/reply.h"
@@ -43,6 +49,7 @@ enum {
     GROUP_FETCH_MS = 500,  /* Between two tries to get a damaged entry. */
     GROUP_FETCH_TRIES = 4, /* While a leader is known: then it is compacted there. */
     GROUP_EXPIRE_MS = 5,   /* Deadlines are looked at no more often than that. */
+    GROUP_SET_W_MAX = 16,  /* Changes of W that wait for each other. */
     GROUP_REROUTE_MS = 10, /* Pause before a request tries its way again. */
 };
 
@@ -109,6 +116,33 @@ struct group_records {
     uint8_t cursor[KV_BOUND_BYTES_MAX];
 };
 
+/* When the leader looks for keys whose time to live has passed. */
+struct group_ttl {
+    raft_term term;      /* It plans in; another one: anew. */
+    uint64_t due_ms;     /* What apply.due_ms was when it did. */
+    uint64_t look_ms;    /* Not before. */
+    raft_index wait_for; /* An EXPIRE was proposed: not before this is applied; 0. */
+};
+
+/* Leases of locks, while this replica leads; see group_lock.c. */
+struct group_locks {
+    raft_term term;           /* Whose no-op began it; 0: not a leader. */
+    struct leases leases;     /* With requests that wait for a lock. */
+    struct request_list held; /* Keepalives of claims whose end is proposed. */
+    bool is_scanning;         /* Rows of locks are still to be read, */
+    size_t scan_len;          /* from here on. */
+    uint8_t scan_from[KV_LOCK_NAME_BYTES_MAX + 1];
+    uint64_t seen_ms;  /* When the loop came by last. */
+    uint64_t quiet_ms; /* Nobody's lease ends before: the loop was late. */
+};
+
+/* Changes of W, and writes that want more. */
+struct group_w {
+    struct request_list queued; /* cluster.set_w; the first one is being carried out. */
+    struct raft_pos asked;      /* Last entry once it was proposed; index 0: not yet. */
+    struct request_list held;   /* Applied; too few replicas hold their entries. */
+};
+
 /* state's checkpoint <= applied <= commit; checkpoint <= durable <= last. */
 struct group {
     uint32_t magic;
@@ -124,6 +158,7 @@ struct group {
     void *raft_memory;
     struct state *st;
     struct apply apply;
+    struct history history;
     struct tail tail;
     struct pending pending;
 
@@ -166,6 +201,8 @@ struct group {
     uint32_t reads_waiting;          /* Requests in batches. */
     struct request_list reads_local; /* Answered here, once enough is applied. */
     bool reads_blocked; /* The core takes no more rounds; wait for one to end. */
+
+    struct group_locks locks;
 
     /* Requests that certainly did nothing and go back to the router. */
     struct request_list rerouted;
@@ -218,6 +255,8 @@ struct group {
     struct disk_job repair_job;
 
     struct group_records records;
+    struct group_ttl ttl;
+    struct group_w w;
 
     struct group_stats stats;
 };
@@ -296,8 +335,20 @@ void group_read_answer(struct group *g, struct request *req);
 
 void group_local_serve(struct group *g);
 void group_local_expire(struct group *g, uint64_t now_ms, uint64_t *io_next_ms);
-/* How old the state can be; RPC_AGE_UNKNOWN. */
-uint64_t group_age_ms(const struct group *g);
+
+/* ---- group_w.c ---- */
+
+/* Takes a cluster.set_w, at the leader. */
+void group_w_submit(struct group *g, struct request *req);
+/* The write wants more replicas than the group has voters. */
+bool group_w_refuses(const struct group *g, const struct request *req);
+/* Ends a write that is applied: with option w when enough replicas hold its entry. */
+void group_w_reply(struct group *g, struct request *req, const struct reply_result *r);
+/* Something waits for other replicas. */
+bool group_w_waits(const struct group *g);
+void group_w_flush(struct group *g);
+void group_w_expire(struct group *g, uint64_t now_ms, uint64_t *io_next_ms);
+void group_w_end_all(struct group *g, const char *why);
 
 /* ---- group_record.c ---- */
 
@@ -305,6 +356,51 @@ uint64_t group_age_ms(const struct group *g);
 void group_record_flush(struct group *g);
 /* When it is due; UINT64_MAX: it leads nothing, or there are no records. */
 uint64_t group_record_deadline_ms(const struct group *g);
+/* What an entry's time would be at least, were it proposed now. */
+uint64_t group_entry_time_ms(const struct group *g);
+
+/* ---- group_ttl.c ---- */
+
+/* Proposes to delete keys whose time to live has passed. */
+void group_ttl_flush(struct group *g);
+/* When it is due; UINT64_MAX: it leads nothing, or no key ends. */
+uint64_t group_ttl_deadline_ms(const struct group *g);
+
+/* ---- group_lock.c ---- */
+
+/* An entry was applied. Takes *io_req, when it is a lock's and its outcome is no error:
+ * it is answered now or later. */
+void group_lock_applied(struct group *g, const struct raft_entry *entry,
+                        struct apply_result *r, struct request **io_req);
+/* Answers a lock's command that changed nothing: KV_EBADREQUEST, KV_EBUSY. */
+void group_lock_refused(struct request *req, int code);
+/* A read of this group was taken: a keepalive counts from here. */
+void group_lock_arrived(struct group *g, const struct request *req);
+/* Answers lock.keepalive and lock.info, with the index applied. */
+void group_lock_serve(struct group *g, struct request *req);
+/* Ends what has run out; begins and ends with the term. */
+void group_lock_flush(struct group *g);
+/* Gives back what waits: another leads, or nobody. */
+void group_lock_stop(struct group *g);
+/* Keepalives that were held back are looked at again. */
+void group_lock_unhold(struct group *g);
+void group_lock_expire(struct group *g, uint64_t now_ms, uint64_t *io_next_ms);
+uint64_t group_lock_deadline_ms(const struct group *g);
+/* Fills in the command of acquire and release. */
+void group_lock_command(const struct request *req, struct command *out);
+
+/* ---- group_fence.c ---- */
+
+/* Puts the fence of a request into its command: a write's prefix, or a read's mark. */
+void group_fence_command(const struct request *req, struct command *out);
+/* A read whose token is higher than all that was seen: to be proposed. */
+bool group_fence_wants_mark(struct group *g, const struct request *req);
+/* May it be answered? False: it was, or goes another way. */
+bool group_fence_pass(struct group *g, struct request *req);
+/* Ends a request whose token is too old. */
+void group_fence_refused(struct group *g, struct request *req);
+/* Its mark was applied (code 0), or it is fenced. Ends it. */
+void group_fence_marked(struct group *g, struct request *req, int code);
 
 /* ---- group_store.c ---- */
 

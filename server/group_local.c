@@ -13,7 +13,7 @@
 /* ---- questions ---- */
 
 /* This replica has a state that may be shown. */
-static bool can_show(const struct group *g)
+bool group_can_show(const struct group *g)
 {
     return g->halted == 0 && g->id != NODE_META_GROUP && !g->lost.is_lost &&
            g->install_phase == GROUP_INSTALL_NONE && g->apply.has_slots;
@@ -58,7 +58,7 @@ static raft_index index_wanted(const struct group *g, const struct request *req)
 bool group_submit_local(struct group *g, struct request *req)
 {
     KV_ASSERT(g->magic == GROUP_MAGIC && !req->is_write);
-    if (!can_show(g) || is_too_old(g, req)) {
+    if (!group_can_show(g) || is_too_old(g, req)) {
         return false;
     }
     request_move(req, REQ_WAITING);
@@ -76,7 +76,7 @@ void group_local_serve(struct group *g)
     if (req == NULL || g->install_phase != GROUP_INSTALL_NONE) {
         return;
     }
-    if (!can_show(g)) {
+    if (!group_can_show(g)) {
         group_reroute_list(g, &g->reads_local, true);
         return;
     }

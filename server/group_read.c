@@ -132,6 +132,23 @@ static struct rpc_at at_now(const struct group *g, const struct request *req)
 }
 
 /* Both count what they copied, in g->node->served_bytes. */
+/* What is left of the key's time to live, as the leader's clock has it; 0: no end. */
+static int ttl_left(struct group *g, struct request *req, uint32_t *out)
+{
+    uint64_t now_ms;
+    struct ttl ttl;
+    int rc = apply_ttl_find(&g->apply, req->rpc.key, &req->arena, &ttl);
+
+    *out = 0;
+    if (rc == 0 && ttl.until_ms != 0) {
+        now_ms = group_entry_time_ms(g);
+        *out = ttl.until_ms <= now_ms
+                   ? 1
+                   : (uint32_t)KV_MIN(ttl.until_ms - now_ms, (uint64_t)UINT32_MAX);
+    }
+    return rc;
+}
+
 static void serve_get(struct group *g, struct request *req)
 {
     struct reply_result reply = {.at = at_now(g, req)};
@@ -143,6 +160,9 @@ static void serve_get(struct group *g, struct request *req)
         return;
     }
     rc = state_get(g->st, ROW_KV, req->rpc.key, &req->arena, &row);
+    if (rc == 0) {
+        rc = ttl_left(g, req, &reply.at.ttl_ms);
+    }
     if (rc == 0) {
         reply.found = true;
         reply.has_value = true;
@@ -253,8 +273,10 @@ void group_read_answer(struct group *g, struct request *req)
     g->stats.reads++;
     if (req->rpc.method == RPC_KV_GET) {
         serve_get(g, req);
-    } else {
+    } else if (req->rpc.method == RPC_KV_RANGE) {
         serve_range(g, req);
+    } else {
+        group_lock_serve(g, req);
     }
 }
 
@@ -275,7 +297,7 @@ static void serve_batch(struct group *g, struct group_read_batch *b)
         (void)KV_FAILPOINT(read_serve);
         if (b->failed || g->halted != 0) {
             group_reroute(g, req, false);
-        } else {
+        } else if (KV_BUG(g->node->config, K40) || group_fence_pass(g, req)) {
             group_read_answer(g, req);
         }
     }

@@ -26,8 +26,7 @@ uint64_t group_record_deadline_ms(const struct group *g)
     return r->term == g->term ? r->look_ms : 0;
 }
 
-/* What an entry's time would be at least, were it proposed now. */
-static uint64_t entry_time_ms(const struct group *g)
+uint64_t group_entry_time_ms(const struct group *g)
 {
     struct env *env = g->node->env;
 
@@ -76,7 +75,7 @@ static void cursor_set(struct group_records *r, struct kv_bytes key, bool behind
 static void look(struct group *g)
 {
     struct group_records *r = &g->records;
-    uint64_t time_ms = entry_time_ms(g);
+    uint64_t time_ms = group_entry_time_ms(g);
     struct row *rows;
     uint32_t count = 0;
     bool more = false;

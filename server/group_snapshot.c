@@ -6,6 +6,7 @@
  */
 #include "raft/record.h"
 #include "server/group_internal.h"
+#include "server/watch.h"
 
 /* ---- what an update says ---- */
 
@@ -280,6 +281,10 @@ static void install_done(struct group *g, const struct disk_job *job)
         node_halt(g->node, KV_ECORRUPT,
                   "group=%u installed another snapshot than asked for", g->id);
         return;
+    }
+    history_reset(&g->history, group_rev(g));
+    if (!KV_BUG(g->node->config, K53)) {
+        watches_on_reset(g->node, g);
     }
     group_state_replaced(g);
     group_write_lost(g, g->install.last.pos.index);

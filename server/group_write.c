@@ -11,7 +11,8 @@
 
 static bool is_delete(const struct request *req)
 {
-    return req->rpc.method == RPC_KV_DEL;
+    return req->rpc.method == RPC_KV_DEL || req->rpc.method == RPC_KV_DELRANGE ||
+           rpc_method_lock(req->rpc.method) == RPC_LOCK_RELEASE;
 }
 
 /* Records that the disk still reads. The first chunk, the last and the spare one are
@@ -55,7 +56,7 @@ void group_submit(struct group *g, struct request *req)
     int rc;
 
     KV_ASSERT(g->magic == GROUP_MAGIC);
-    if (g->id == NODE_META_GROUP) {
+    if (g->id == NODE_META_GROUP && req->rpc.method != RPC_CLUSTER_SET_W) {
         reply_error(req, KV_EBADREQUEST, "the group meta holds no keys");
         return;
     }
@@ -65,8 +66,17 @@ void group_submit(struct group *g, struct request *req)
         router_submit(g->node, req);
         return;
     }
-    if (!req->is_write) {
+    if (!req->is_write && !group_fence_wants_mark(g, req)) {
+        group_lock_arrived(g, req);
         request_list_push(&g->reads_queued, req);
+    } else if (req->rpc.method == RPC_CLUSTER_SET_W) {
+        group_w_submit(g, req);
+        return;
+    } else if (group_w_refuses(g, req)) {
+        reply_error(req, KV_EBADQUORUM,
+                    "group %u: w is %u, and it has %u voters; nothing was done", g->id,
+                    req->rpc.options.w, group_config(g)->voters_count);
+        return;
     } else {
         rc = write_refusal(g, req, &why);
         if (rc != 0) {
@@ -176,6 +186,12 @@ struct request *group_write_take(struct group *g, raft_index index)
 
 static void end_unknown(struct group *g, struct request *req, const char *why)
 {
+    if (!req->is_write) {
+        g->stats.not_done++;
+        reply_error(req, KV_ETIMEOUT,
+                    "group %u: the read's token was not noted in time: %s", g->id, why);
+        return;
+    }
     g->stats.unknown++;
     reply_error(req, KV_EUNKNOWN,
                 "group %u: %s; read the key to see whether it was applied", g->id, why);
@@ -228,17 +244,47 @@ static void prefixes_of(const struct rpc_options *o, struct command *c)
     }
 }
 
+/* Some slot that the group owns, the same as long as it owns the same ones. */
+static uint16_t slot_of_group(const struct group *g)
+{
+    uint16_t slot = 0;
+
+    while (slot < KV_SLOTS - 1 && !apply_owns(&g->apply, slot)) {
+        slot++;
+    }
+    return slot;
+}
+
+static void delrange_command(const struct group *g, const struct rpc_request *q,
+                             struct command *c)
+{
+    uint32_t limit = q->options.limit;
+
+    c->kind = COMMAND_KV_DELRANGE;
+    c->slot = slot_of_group(g);
+    c->begin = q->begin;
+    c->end = q->end;
+    c->rows_max = (uint16_t)(limit == 0 ? (uint32_t)KV_RANGE_ITEMS_DEFAULT : limit);
+}
+
 /* The command of a request; views into its message. */
-static struct command command_of(const struct request *req)
+static struct command command_of(const struct group *g, const struct request *req)
 {
     const struct rpc_request *q = &req->rpc;
     struct command c = {.slot = req->slot, .key = q->key};
 
     prefixes_of(&q->options, &c);
+    c.has_if_rev = (q->options.has & RPC_OPT_BIT(RPC_OPT_if_rev)) != 0;
+    c.if_rev = q->options.if_rev;
+    group_fence_command(req, &c);
+    if (c.kind == COMMAND_FENCE_MARK) {
+        return c;
+    }
     switch (q->method) {
     case RPC_KV_PUT:
         c.kind = COMMAND_KV_PUT;
         c.value = q->value;
+        c.ttl_ms = q->options.ttl_ms;
         return c;
     case RPC_KV_DEL:
         c.kind = COMMAND_KV_DEL;
@@ -250,6 +296,11 @@ static struct command command_of(const struct request *req)
         c.expected = q->has_expected ? q->expected : kv_bytes(NULL, 0);
         c.replacement = q->has_replacement ? q->replacement : kv_bytes(NULL, 0);
         return c;
+    case RPC_KV_GETSET:
+        c.kind = COMMAND_KV_GETSET;
+        c.value = q->value;
+        c.ttl_ms = q->options.ttl_ms;
+        return c;
     case RPC_KV_INCR:
         c.kind = COMMAND_KV_INCR;
         c.delta = q->delta;
@@ -258,8 +309,13 @@ static struct command command_of(const struct request *req)
         c.kind = COMMAND_KV_TXN;
         c.txn = req->txn;
         return c;
+    case RPC_KV_DELRANGE:
+        delrange_command(g, q, &c);
+        return c;
     default:
-        KV_UNREACHABLE(); /* The router sends only these as writes. */
+        KV_ASSERT(rpc_method_lock(q->method) != RPC_UNKNOWN);
+        group_lock_command(req, &c);
+        return c;
     }
 }
 
@@ -272,7 +328,7 @@ static uint32_t batch_encode(struct group *g, struct raft_proposal *items, uint3
     arena_reset(&g->batch);
     for (const struct request *req = g->queued.head; req != NULL && count < max;
          req = req->next) {
-        struct command c = command_of(req);
+        struct command c = command_of(g, req);
         size_t need = command_bytes(&c);
         uint8_t *payload;
 
@@ -492,6 +548,8 @@ void group_expire(struct group *g, uint64_t now_ms)
     }
     group_read_expire(g, now_ms, &next_ms);
     group_local_expire(g, now_ms, &next_ms);
+    group_lock_expire(g, now_ms, &next_ms);
+    group_w_expire(g, now_ms, &next_ms);
     /* Not sooner than in a while, so that a scan is shared by many deadlines. */
     g->expire_ms =
         next_ms == UINT64_MAX ? UINT64_MAX : KV_MAX(next_ms, now_ms + GROUP_EXPIRE_MS);
@@ -499,6 +557,7 @@ void group_expire(struct group *g, uint64_t now_ms)
 
 void group_write_end_all(struct group *g, const char *why)
 {
+    group_w_end_all(g, why);
     while (g->queued.head != NULL) {
         struct request *req = g->queued.head;
 

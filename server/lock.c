@@ -2,6 +2,7 @@
 #include "server/lock.h"
 
 #include "raft/base/err.h"
+#include "server/fields.h"
 
 enum {
     LOCK_VERSION = 1,
@@ -29,61 +30,40 @@ size_t lock_bytes(const struct lock *l)
     return bytes;
 }
 
-static uint8_t *put_bytes(uint8_t *p, struct kv_bytes b)
-{
-    if (b.len > 0) {
-        memcpy(p, b.data, b.len);
-    }
-    return p + b.len;
-}
-
 void lock_encode(const struct lock *l, uint8_t *out)
 {
-    uint8_t *p = out + LOCK_HEAD_BYTES;
+    uint8_t *p = fields_put_u8(out, LOCK_VERSION);
 
     KV_ASSERT(claims_count(l) > 0 && claims_count(l) <= KV_LOCK_CLAIMS_MAX);
-    out[0] = LOCK_VERSION;
-    kv_put_u16le(out + 1, (uint16_t)l->permits);
-    kv_put_u16le(out + 3, (uint16_t)l->holders_count);
-    kv_put_u16le(out + 5, (uint16_t)l->waiters_count);
-    kv_put_u64le(out + 7, l->last_token);
+    p = fields_put_u16(p, l->permits);
+    p = fields_put_u16(p, l->holders_count);
+    p = fields_put_u16(p, l->waiters_count);
+    p = fields_put_u64(p, l->last_token);
     for (uint32_t i = 0; i < claims_count(l); i++) {
         const struct lock_claim *c = &l->claims[i];
 
-        kv_put_u64le(p, c->id);
-        kv_put_u32le(p + 8, c->ttl_ms);
-        p[12] = (uint8_t)c->owner.len;
-        kv_put_u16le(p + 13, (uint16_t)c->value.len);
-        p = put_bytes(p + LOCK_CLAIM_HEAD_BYTES, c->owner);
-        p = put_bytes(p, c->value);
+        p = fields_put_u64(p, c->id);
+        p = fields_put_u32(p, c->ttl_ms);
+        p = fields_put_u8(p, c->owner.len);
+        p = fields_put_u16(p, c->value.len);
+        p = fields_put_bytes(p, c->owner);
+        p = fields_put_bytes(p, c->value);
     }
     KV_ASSERT((size_t)(p - out) == lock_bytes(l));
 }
 
-/* Reads one claim at *at. False: it is not one. */
-static bool claim_decode(struct kv_bytes value, size_t *at, struct lock_claim *out)
+static void claim_decode(struct fields *f, struct lock_claim *out)
 {
-    const uint8_t *p = value.data + *at;
-    size_t left = value.len - *at;
     size_t owner_len;
     size_t value_len;
 
-    if (left < LOCK_CLAIM_HEAD_BYTES) {
-        return false;
-    }
-    owner_len = p[12];
-    value_len = kv_get_u16le(p + 13);
-    if (owner_len == 0 || owner_len > KV_LOCK_OWNER_BYTES_MAX ||
-        value_len > KV_LOCK_VALUE_BYTES_MAX ||
-        left - LOCK_CLAIM_HEAD_BYTES < owner_len + value_len) {
-        return false;
-    }
-    out->id = kv_get_u64le(p);
-    out->ttl_ms = kv_get_u32le(p + 8);
-    out->owner = kv_bytes(p + LOCK_CLAIM_HEAD_BYTES, owner_len);
-    out->value = kv_bytes(p + LOCK_CLAIM_HEAD_BYTES + owner_len, value_len);
-    *at += LOCK_CLAIM_HEAD_BYTES + owner_len + value_len;
-    return out->id > 0;
+    out->id = fields_u64(f);
+    out->ttl_ms = fields_u32(f);
+    owner_len = fields_u8(f);
+    value_len = fields_u16(f);
+    out->owner = fields_bytes(f, owner_len, 1, KV_LOCK_OWNER_BYTES_MAX);
+    out->value = fields_bytes(f, value_len, 0, KV_LOCK_VALUE_BYTES_MAX);
+    f->bad = f->bad || out->id == 0;
 }
 
 static bool head_is_sound(const struct lock *l)
@@ -96,18 +76,18 @@ static bool head_is_sound(const struct lock *l)
 
 int lock_decode(struct kv_bytes value, struct arena *arena, struct lock *out)
 {
+    struct fields f = fields_of(value);
     struct lock l = {0};
-    size_t at = LOCK_HEAD_BYTES;
 
     if (value.len > 0) {
-        if (value.len < LOCK_HEAD_BYTES || value.data[0] != LOCK_VERSION) {
+        if (fields_u8(&f) != LOCK_VERSION) {
             return KV_EFORMAT;
         }
-        l.permits = kv_get_u16le(value.data + 1);
-        l.holders_count = kv_get_u16le(value.data + 3);
-        l.waiters_count = kv_get_u16le(value.data + 5);
-        l.last_token = kv_get_u64le(value.data + 7);
-        if (!head_is_sound(&l)) {
+        l.permits = fields_u16(&f);
+        l.holders_count = fields_u16(&f);
+        l.waiters_count = fields_u16(&f);
+        l.last_token = fields_u64(&f);
+        if (f.bad || !head_is_sound(&l)) {
             return KV_EFORMAT;
         }
     }
@@ -116,11 +96,9 @@ int lock_decode(struct kv_bytes value, struct arena *arena, struct lock *out)
         return KV_ENOMEM;
     }
     for (uint32_t i = 0; i < claims_count(&l); i++) {
-        if (!claim_decode(value, &at, &l.claims[i])) {
-            return KV_EFORMAT;
-        }
+        claim_decode(&f, &l.claims[i]);
     }
-    if (value.len > 0 && at != value.len) {
+    if (f.bad || f.left > 0) {
         return KV_EFORMAT;
     }
     *out = l;

@@ -18,6 +18,7 @@
 #include "server/range.h"
 #include "server/router.h"
 #include "server/upkeep.h"
+#include "server/watch.h"
 
 enum {
     METRICS_CODES = KV_ERR_LAST - KV_ERR_FIRST + 2, /* 0, and each KV_E*. */
@@ -309,6 +310,19 @@ static void write_disk(struct node *n, struct buf *b)
     counter(b, "damages_found_total", u.damages, "Damaged records that it found.");
 }
 
+static void write_watches(struct node *n, struct buf *b)
+{
+    struct watches_stats w;
+
+    watches_stats_get(n->watches, &w);
+    gauge(b, "watches", w.open, "Watches of clients.");
+    gauge(b, "watches_behind", w.behind, "Watches that have not been told everything.");
+    gauge(b, "watches_bytes", w.bytes, "Memory of the watches.");
+    counter(b, "watch_events_total", w.events, "Events sent to watches.");
+    counter(b, "watch_overflows_total", w.overflows,
+            "Watches ended because the client read too slowly.");
+}
+
 static void write_network(struct node *n, struct buf *b)
 {
     struct peers_stats p;
@@ -395,4 +409,5 @@ void metrics_write(struct node *n, struct buf *b)
     write_groups(n, b);
     write_disk(n, b);
     write_network(n, b);
+    write_watches(n, b);
 }

@@ -8,12 +8,14 @@
 #include "server/conn.h"
 #include "server/meta.h"
 #include "server/metrics.h"
+#include "server/news.h"
 #include "server/node_parts.h"
 #include "server/peers.h"
 #include "server/quorum.h"
 #include "server/range.h"
 #include "server/router.h"
 #include "server/upkeep.h"
+#include "server/watch.h"
 #include "storage/failpoint.h"
 
 /* ---- configuration ---- */
@@ -31,6 +33,7 @@ void node_config_init(struct node_config *c)
         .log_bytes_max = (uint64_t)128 * 1024 * 1024,
         .memory_bytes_max = (size_t)256 * 1024 * 1024,
         .delta_bytes_max = (size_t)16 * 1024 * 1024,
+        .history_bytes_max = (size_t)8 * 1024 * 1024,
         .checkpoint_ms_max = 30000,
         .scrub_bytes_per_s = (uint64_t)8 * 1024 * 1024,
         .request_deadline_ms = 5000,
@@ -116,6 +119,8 @@ static int parts_new(struct node *n)
     rc = rc != 0 ? rc : router_new(n, n->config.requests_max, &n->router);
     rc = rc != 0 ? rc : ranges_new(n, memory / 8, &n->ranges);
     rc = rc != 0 ? rc : quorums_new(&n->quorums);
+    rc = rc != 0 ? rc : watches_new(n, memory / 8, &n->watches);
+    rc = rc != 0 ? rc : news_new(n, n->config.max_connections, &n->news);
     rc = rc != 0 ? rc : balance_new(&n->balance);
     rc = rc != 0 ? rc : upkeep_new(n, &n->upkeep);
     rc = rc != 0 ? rc : meta_new(n, &n->meta);
@@ -204,6 +209,8 @@ void node_free(struct node *n)
     balance_free(n->balance);
     peers_free(n->peers);
     conns_free(n->conns);
+    watches_free(n->watches);
+    news_free(n->news);
     disk_free(n->disk);
     metrics_free(n->metrics);
     request_pool_free(n->requests);
@@ -307,6 +314,7 @@ void node_tick(struct node *n)
     peers_tick(n);
     router_tick(n);
     quorum_tick(n);
+    watches_tick(n);
     conns_tick(n);
     meta_tick(n);
     balance_tick(n);
@@ -328,6 +336,8 @@ uint64_t node_deadline_ms(const struct node *n)
     first = KV_MIN(first, peers_deadline_ms(n->peers));
     first = KV_MIN(first, router_deadline_ms(n->router));
     first = KV_MIN(first, quorum_deadline_ms(n));
+    first = KV_MIN(first, watches_deadline_ms(n));
+    first = KV_MIN(first, news_deadline_ms(n));
     first = KV_MIN(first, conns_deadline_ms(n->conns));
     first = KV_MIN(first, disk_deadline_ms(n->disk));
     first = KV_MIN(first, meta_deadline_ms(n));
@@ -382,6 +392,8 @@ void node_turn_end(struct node *n)
         (void)KV_FAILPOINT(turn_peers);
         peers_flush(n);
         (void)KV_FAILPOINT(turn_clients);
+        watches_flush(n);
+        news_flush(n);
         conns_flush(n);
         (void)KV_FAILPOINT(turn_done);
     }

@@ -49,11 +49,13 @@ struct node_config {
     uint32_t election_timeout_ms, heartbeat_ms; /* 150, 50 */
     uint32_t log_window;                        /* See group.h. */
     uint64_t log_bytes_max;                     /* See group.h; 128 MiB. */
-    size_t memory_bytes_max;    /* Budget over requests, buffers and queues; 256 MiB. */
-    size_t delta_bytes_max;     /* Of one delta of one group. */
-    size_t tail_bytes_max;      /* See group.h; 0: a share of the memory. */
-    uint32_t checkpoint_ms_max; /* Default 30000. */
-    uint64_t scrub_bytes_per_s; /* Default 8 MiB; 0 off. */
+    size_t memory_bytes_max; /* Budget over requests, buffers and queues; 256 MiB. */
+    size_t delta_bytes_max;  /* Of one delta of one group. */
+    size_t tail_bytes_max;   /* See group.h; 0: a share of the memory, 1 MiB at most. */
+    size_t history_bytes_max; /* Of a watched group's changes, for watches that resume;
+                                 * default 8 MiB, an eighth of it while none watches. */
+    uint32_t checkpoint_ms_max;   /* Default 30000. */
+    uint64_t scrub_bytes_per_s;   /* Default 8 MiB; 0 off. */
     uint32_t request_deadline_ms; /* Default 5000; and at most 60000. */
 #ifdef KV_MUTANTS
     uint32_t bug; /* Planted: enum kv_bug in raft/base/bug.h; 0: none. */
@@ -83,6 +85,8 @@ struct ranges;
 struct quorums;
 struct timers;
 struct upkeep;
+struct watches;
+struct news;
 
 enum {
     NODE_MAGIC = 0x4e4f4445,
@@ -115,6 +119,8 @@ struct node {
     struct upkeep *upkeep;   /* server/upkeep.c: sweeping and scrubbing */
     struct ranges *ranges;   /* server/range.c */
     struct quorums *quorums; /* server/quorum.c: quorum reads */
+    struct watches *watches; /* server/watch.c */
+    struct news *news;       /* server/news.c */
     struct timers *timers;   /* server/timers.c: deadlines of the groups */
     struct request_pool *requests;
     struct rpc_decoder decoder; /* For the message at hand. */

@@ -8,6 +8,10 @@
 #include "server/peers.h"
 #include "server/router.h"
 
+enum {
+    NODE_TAIL_BYTES_MAX = 1024 * 1024, /* Of one group, unless the config says else. */
+};
+
 bool node_bits_next(const uint64_t *bits, uint32_t *cursor, group_id *out)
 {
     uint32_t word = *cursor / 64;
@@ -107,6 +111,13 @@ static void config_of_map_group(const struct map_group *g, struct raft_config *o
     }
 }
 
+/* What followers need again soon; what is older they are read from the log. */
+static size_t tail_share(const struct node *n)
+{
+    return KV_MIN(n->config.memory_bytes_max / 8 / (n->config.groups + 1),
+                  (size_t)NODE_TAIL_BYTES_MAX);
+}
+
 int node_group_open(struct node *n, group_id id)
 {
     struct group_options o = {
@@ -117,9 +128,8 @@ int node_group_open(struct node *n, group_id id)
         .log_window = n->config.log_window,
         .log_bytes_max = n->config.log_bytes_max,
         .delta_bytes_max = n->config.delta_bytes_max,
-        .tail_bytes_max = n->config.tail_bytes_max != 0
-                              ? n->config.tail_bytes_max
-                              : n->config.memory_bytes_max / 8 / (n->config.groups + 1),
+        .tail_bytes_max =
+            n->config.tail_bytes_max != 0 ? n->config.tail_bytes_max : tail_share(n),
         .checkpoint_ms_max = n->config.checkpoint_ms_max,
         .limits = n->config.limits,
     };

@@ -3,13 +3,16 @@
 #include "rpc/slot.h"
 #include "rpc/token.h"
 #include "server/conn.h"
+#include "server/delrange.h"
 #include "server/meta.h"
+#include "server/news.h"
 #include "server/node_parts.h"
 #include "server/quorum.h"
 #include "server/range.h"
 #include "server/reply.h"
 #include "server/router.h"
 #include "server/txn.h"
+#include "server/watch.h"
 
 enum {
     /* Levels of reads that this version serves. */
@@ -48,10 +51,14 @@ static void request_hello(struct node *n, struct request *req)
         .proto = RPC_PROTO,
         .node = n->config.id,
         .cluster = meta_cluster(n),
+        /* Its own: kvjepsen sees by it which clocks are wrong. */
         .time_ms = n->env->ops->wall_ms(n->env),
     };
     struct buf b;
 
+    if (req->rpc.options.leaders && req->origin == REQ_FROM_CONN) {
+        news_subscribe(n, req->conn);
+    }
     buf_init(&b, 64 * 1024);
     rpc_reply_hello(&b, 0, &at, &hello);
     node_reply_encoded(req, &b);
@@ -182,13 +189,25 @@ static bool request_decode(struct node *n, struct request *req)
 {
     struct rpc_error error = {0};
     int rc = rpc_request_decode(&n->decoder, req->message, &req->rpc, &error);
+    struct rpc_options asked = req->rpc.options;
 
     if (rc == 0) {
-        rc = rpc_options_refuse(&req->rpc.options, NODE_LEVELS, &error);
+        if (rpc_method_lock(req->rpc.method) != RPC_UNKNOWN) {
+            asked.has &= ~RPC_OPT_BIT(RPC_OPT_wait_ms);
+        }
+        rc = rpc_options_refuse(&asked, NODE_LEVELS, &error);
+    }
+    if (rc == 0 && asked.fence_lock.len > 0 && asked.level != RPC_LINEARIZABLE) {
+        rc = rpc_error_set(&error, KV_EBADREQUEST,
+                           "option fence needs the level linearizable");
     }
     if (rc == 0 && !token_is_valid(req->rpc.options.token, meta_cluster(n))) {
         rc = rpc_error_set(&error, KV_EBADREQUEST,
                            "option token is none of this cluster's, or was changed");
+    }
+    if (rc == 0 && !token_is_valid(req->rpc.options.pos, meta_cluster(n))) {
+        rc = rpc_error_set(&error, KV_EBADREQUEST,
+                           "option pos is none of this cluster's, or was changed");
     }
     if (rc == KV_ENOMEM) {
         reply_error(req, KV_EBUSY, "no memory to decode the request");
@@ -254,11 +273,19 @@ static void request_route(struct node *n, struct request *req)
             range_submit(n, req);
         }
         return;
+    case RPC_KV_DELRANGE:
+        if (req->is_part) {
+            router_submit(n, req);
+        } else {
+            delrange_submit(n, req);
+        }
+        return;
     case RPC_KV_GET:
     case RPC_KV_PUT:
     case RPC_KV_DEL:
     case RPC_KV_CAS:
     case RPC_KV_INCR:
+    case RPC_KV_GETSET:
         req->slot = slot_of(req->rpc.key);
         if (req->rpc.options.level == RPC_QUORUM) {
             quorum_submit(n, req);
@@ -269,10 +296,43 @@ static void request_route(struct node *n, struct request *req)
     case RPC_KV_TXN:
         request_txn(n, req);
         return;
+    case RPC_CLUSTER_SET_W:
+        router_submit(n, req);
+        return;
+    case RPC_KV_WATCH:
+        watch_submit(n, req);
+        return;
+    case RPC_KV_UNWATCH:
+        watch_end_submit(n, req);
+        return;
     default:
+        if (rpc_method_lock(req->rpc.method) != RPC_UNKNOWN) {
+            req->slot = slot_of(req->rpc.key);
+            router_submit(n, req);
+            return;
+        }
         reply_error(req, KV_EBADREQUEST, "%s is not served by this version",
                     rpc_method_name(req->rpc.method));
         return;
+    }
+}
+
+/* Do groups answer it? */
+static bool is_of_groups(enum rpc_method method)
+{
+    switch (method) {
+    case RPC_KV_GET:
+    case RPC_KV_PUT:
+    case RPC_KV_DEL:
+    case RPC_KV_CAS:
+    case RPC_KV_INCR:
+    case RPC_KV_RANGE:
+    case RPC_KV_TXN:
+    case RPC_KV_GETSET:
+    case RPC_KV_DELRANGE:
+        return true;
+    default:
+        return rpc_method_lock(method) != RPC_UNKNOWN;
     }
 }
 
@@ -285,12 +345,13 @@ void node_request(struct node *n, struct request *req)
     }
     req->is_write = rpc_method_is_write(req->rpc.method);
     request_deadline(n, req);
-    if (req->is_part && req->rpc.method != RPC_KV_RANGE) {
-        reply_error(req, KV_EBADREQUEST, "only kv.range has parts");
+    if (req->is_part && req->rpc.method != RPC_KV_RANGE &&
+        req->rpc.method != RPC_KV_DELRANGE) {
+        reply_error(req, KV_EBADREQUEST, "only kv.range and kv.delrange have parts");
         return;
     }
     if (n->phase == NODE_STOPPING && req->origin == REQ_FROM_CONN &&
-        req->rpc.method >= RPC_KV_GET && req->rpc.method <= RPC_KV_RANGE) {
+        is_of_groups(req->rpc.method)) {
         reply_error(req, KV_ENOLEADER, "node %u is stopping; ask another node",
                     n->config.id);
         return;

@@ -2,10 +2,11 @@
  *
  * A quorum read asks each replica for the highest such entry of a key. Kept is one hash
  * per entry, so what is found may be another key's: then a read waits for nothing worse
- * than that. An entry that was not seen since the process began, or does not list its
- * keys, counts for every key.
+ * than that. A transaction counts for all keys of its slot, what changes locks or
+ * records for none. An entry that was not seen since the process began, or does not
+ * list its keys, counts for every key.
  *
- * Needs:    raft/types.h, raft/base.
+ * Needs:    raft/types.h, raft/base, rpc/slot.h.
  * Used by:  server/group_feed.c, group_quorum.c.
  * Threads:  loop thread.
  */
@@ -21,6 +22,9 @@ struct pending {
     raft_index end;
     uint64_t *hashes; /* Of index i at i % cap; NULL at first. */
     uint32_t cap;     /* 0 or a power of two. */
+#ifdef KV_MUTANTS
+    uint32_t bug; /* As node_config.bug. */
+#endif
 };
 
 void pending_init(struct pending *p);

@@ -47,7 +47,7 @@ enum {
     RANGE_ARENA_BLOCK_BYTES = 16 * 1024,
     /* Options that each part has as well. */
     RANGE_PART_OPTIONS = RPC_OPT_BIT(RPC_OPT_level) | RPC_OPT_BIT(RPC_OPT_max_age_ms) |
-                         RPC_OPT_BIT(RPC_OPT_token),
+                         RPC_OPT_BIT(RPC_OPT_token) | RPC_OPT_BIT(RPC_OPT_fence),
 };
 
 /* ---- life ---- */

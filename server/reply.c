@@ -44,6 +44,19 @@ static void encode_range(struct buf *b, const struct request *req,
     rpc_reply_range(b, req->rpc.msgid, &range);
 }
 
+static void encode_delrange(struct buf *b, uint32_t msgid, const struct reply_result *r)
+{
+    struct rpc_delrange_result result = {
+        .ats = &r->at,
+        .ats_count = 1,
+        .deleted = (uint64_t)r->number,
+        .more = r->more,
+        .next = r->next,
+    };
+
+    rpc_reply_delrange(b, msgid, &result);
+}
+
 static void encode_result(struct buf *b, struct request *req,
                           const struct reply_result *r)
 {
@@ -64,6 +77,10 @@ static void encode_result(struct buf *b, struct request *req,
     case RPC_KV_CAS:
         rpc_reply_cas(b, msgid, &r->at, &cas);
         return;
+    case RPC_KV_GETSET:
+        item.value = r->value;
+        rpc_reply_getset(b, msgid, &r->at, r->has_value ? &item : NULL, r->rev);
+        return;
     case RPC_KV_INCR:
         rpc_reply_incr(b, msgid, &r->at, r->number, r->rev);
         return;
@@ -71,12 +88,43 @@ static void encode_result(struct buf *b, struct request *req,
         rpc_reply_txn(b, msgid, &r->at, r->succeeded, r->rev, r->results,
                       r->results_count);
         return;
+    case RPC_KV_DELRANGE:
+        encode_delrange(b, msgid, r);
+        return;
+    case RPC_CLUSTER_SET_W:
+        rpc_reply_set_w(b, msgid, &r->at, r->w);
+        return;
     case RPC_KV_RANGE:
         encode_range(b, req, &req->arena, r);
         return;
     default:
+        break;
+    }
+    switch (rpc_method_lock(req->rpc.method)) {
+    case RPC_LOCK_ACQUIRE:
+        rpc_reply_acquire(b, msgid, &r->at, &r->lock);
+        return;
+    case RPC_LOCK_KEEPALIVE:
+        rpc_reply_keepalive(b, msgid, &r->at, r->lock.ttl_ms);
+        return;
+    case RPC_LOCK_RELEASE:
+        rpc_reply_release(b, msgid, &r->at, r->released);
+        return;
+    case RPC_LOCK_INFO:
+        rpc_reply_info(b, msgid, &r->at, &r->info);
+        return;
+    default:
         KV_UNREACHABLE(); /* hello, status and map are answered by reply_tail(). */
     }
+}
+
+/* The word for an answer that has no room: a write that was refused is not unknown. */
+static int without_room(const struct request *req, const struct answer *a)
+{
+    bool refused =
+        a->error != NULL && kv_err_outcome(a->error->code) == KV_OUTCOME_NOT_DONE;
+
+    return req->is_write && !refused ? KV_EUNKNOWN : KV_EBUSY;
 }
 
 /* Appends the whole response. When it does not fit into the buffer, an error takes its
@@ -95,7 +143,7 @@ static void encode_answer(struct buf *b, struct request *req, const struct answe
         return;
     }
     buf_rewind(b, mark);
-    rpc_error_set(&error, req->is_write ? KV_EUNKNOWN : KV_EBUSY,
+    rpc_error_set(&error, without_room(req, a),
                   "no memory for the reply; read the key to see what is there");
     rpc_reply_error(b, req->rpc.msgid, &error);
     if (b->error != 0) {
@@ -157,8 +205,9 @@ static void send_as_tail(struct request *req, const struct answer *a)
         static const uint8_t unknown[] = {0xa7, 'U', 'N', 'K', 'N',
                                           'O',  'W', 'N', 0xc0};
 
-        send_tail(req, req->is_write ? kv_bytes(unknown, sizeof unknown)
-                                     : kv_bytes(busy, sizeof busy));
+        send_tail(req, without_room(req, a) == KV_EUNKNOWN
+                           ? kv_bytes(unknown, sizeof unknown)
+                           : kv_bytes(busy, sizeof busy));
     }
     buf_close(&b);
 }

@@ -21,7 +21,7 @@ void reply_error(struct request *req, int code, const char *format, ...)
 struct reply_result {
     struct rpc_at at;
     bool found, deleted, swapped;
-    int64_t number;
+    int64_t number; /* incr; delrange: keys deleted. */
     struct kv_bytes
         value; /* get: the value; cas: the current one, where not swapped. */
     bool has_value;
@@ -33,6 +33,10 @@ struct reply_result {
     bool succeeded; /* txn */
     const struct rpc_txn_result *results;
     uint32_t results_count;
+    struct rpc_lock_result lock; /* acquire; keepalive: ttl_ms. */
+    bool released;               /* release */
+    struct rpc_lock_info info;   /* info */
+    uint32_t w;                  /* set_w */
 };
 void reply_result(struct request *req, const struct reply_result *result);
 

@@ -22,6 +22,7 @@
 #include "storage/store.h"
 
 struct node;
+struct reply_result;
 struct request;
 
 enum request_phase {
@@ -78,13 +79,14 @@ struct request {
     uint64_t begin_us;
 
     /* How it stands. */
-    struct raft_pos pos;      /* PROPOSED: where its entry is. */
-    uint64_t read_tag;        /* READ_INDEX: its batch. */
-    raft_index read_index;    /* READ_INDEX: 0 until confirmed. */
-    uint64_t sent_forward_id; /* FORWARDED: this node's number for it. */
-    uint32_t sent_to;         /* FORWARDED: the node. */
-    uint32_t tries;           /* Attempts that certainly did nothing. */
-    uint64_t retry_ms;        /* WAITING: not before. */
+    struct raft_pos pos;       /* PROPOSED: where its entry is. */
+    struct reply_result *held; /* Its result, while too few replicas hold it. */
+    uint64_t read_tag;         /* READ_INDEX: its batch. */
+    raft_index read_index;     /* READ_INDEX: 0 until confirmed. */
+    uint64_t sent_forward_id;  /* FORWARDED: this node's number for it. */
+    uint32_t sent_to;          /* FORWARDED: the node. */
+    uint32_t tries;            /* Attempts that certainly did nothing. */
+    uint64_t retry_ms;         /* WAITING: not before. */
 
     struct request *prev, *next; /* Of the one list it is in. */
     struct arena arena;          /* Everything of this request; freed at its end. */

@@ -7,6 +7,7 @@
 #include "raft/base/err.h"
 #include "server/idmap.h"
 #include "server/node_parts.h"
+#include "server/news.h"
 #include "server/peers.h"
 #include "server/reply.h"
 
@@ -153,7 +154,7 @@ static void client_address(const struct map_node *m, char *out, size_t out_bytes
              m->host, m->client_port);
 }
 
-static void answer_not_leader(struct node *n, struct request *req, uint32_t leader)
+void router_send_to(struct node *n, struct request *req, uint32_t leader)
 {
     const struct map_node *m = map_node_find(&n->map, leader);
     char address[ROUTER_ADDRESS_BYTES];
@@ -300,7 +301,7 @@ static void route(struct node *n, struct request *req)
     leader = router_leader(n, req->group);
     if (req->origin == REQ_FROM_PEER ||
         (req->origin == REQ_FROM_CONN && !req->rpc.options.forward)) {
-        answer_not_leader(n, req, leader == n->config.id ? 0 : leader);
+        router_send_to(n, req, leader == n->config.id ? 0 : leader);
     } else if (leader == 0 || leader == n->config.id || req->retry_ms > n->now_ms ||
                !peers_is_responsive(n, leader)) {
         wait_push(n, req, req->group);
@@ -309,21 +310,45 @@ static void route(struct node *n, struct request *req)
     }
 }
 
+/* The group that a request is for: of its key, or named; ROUTER_NO_GROUP without a map.
+ * False: the request named one that is not there, and was answered. */
+static bool group_find(struct node *n, struct request *req)
+{
+    bool is_named = req->is_part || req->rpc.method == RPC_CLUSTER_SET_W;
+    uint16_t owner;
+
+    if (!is_named) {
+        owner = n->map_known ? n->map.slots[req->slot] : (uint16_t)RING_NO_GROUP;
+        req->group = owner == RING_NO_GROUP ? ROUTER_NO_GROUP : owner;
+        return true;
+    }
+    if (!req->is_part) {
+        req->group = n->map_known ? req->rpc.group : ROUTER_NO_GROUP;
+        if (!n->map_known) {
+            return true;
+        }
+    }
+    if (n->map_known && req->group < KV_GROUPS_MAX &&
+        map_group_find(&n->map, (uint16_t)req->group) != NULL) {
+        return true;
+    }
+    if (req->is_part) {
+        reply_error(req, KV_ENOLEADER, "group %u is not known here", req->group);
+    } else {
+        reply_error(req, KV_EBADREQUEST, "there is no group %u", req->group);
+    }
+    return false;
+}
+
 void router_submit(struct node *n, struct request *req)
 {
     bool is_new = req->phase == REQ_READING;
-    uint16_t owner;
 
     if (n->phase == NODE_HALTED) {
         reply_error(req, KV_ENOLEADER, "the node has stopped");
         return;
     }
-    if (!req->is_part) {
-        owner = n->map_known ? n->map.slots[req->slot] : (uint16_t)RING_NO_GROUP;
-        req->group = owner == RING_NO_GROUP ? ROUTER_NO_GROUP : owner;
-    } else if (!n->map_known || req->group >= KV_GROUPS_MAX ||
-               map_group_find(&n->map, (uint16_t)req->group) == NULL) {
-        reply_error(req, KV_ENOLEADER, "group %u is not known here", req->group);
+    if (!group_find(n, req)) {
         return;
     }
     if (n->now_ms >= req->deadline_ms) {
@@ -344,7 +369,7 @@ void router_submit(struct node *n, struct request *req)
         if (req->origin == REQ_FROM_PEER) {
             uint32_t leader = router_leader(n, req->group);
 
-            answer_not_leader(n, req, leader == n->config.id ? 0 : leader);
+            router_send_to(n, req, leader == n->config.id ? 0 : leader);
             return;
         }
     }
@@ -466,6 +491,13 @@ static void forward_again(struct node *n, struct request *req, uint32_t hint)
     wait_push(n, req, req->group);
 }
 
+/* May it be sent again although it may have been done? Whoever asks for a lock again,
+ * as the same owner, finds its token or its place. */
+static bool may_repeat(const struct request *req)
+{
+    return !req->is_write || rpc_method_lock(req->rpc.method) == RPC_LOCK_ACQUIRE;
+}
+
 /* Another node leads now: reads that the old one has not answered ask the new one. */
 static void reads_redirect(struct node *n, group_id group, uint32_t leader)
 {
@@ -477,7 +509,7 @@ static void reads_redirect(struct node *n, group_id group, uint32_t leader)
         while (req != NULL && req->sent_to != leader) {
             struct request *next = req->next;
 
-            if (req->group == group && !req->is_write) {
+            if (req->group == group && may_repeat(req)) {
                 forward_remove(n, req);
                 forward_again(n, req, leader);
             }
@@ -503,6 +535,7 @@ void router_hint(struct node *n, group_id group, uint32_t leader, raft_term term
         n->leader_hints[group] = leader;
         if (leader != 0) {
             reads_redirect(n, group, leader);
+            news_leader(n, group, leader, term);
         }
         router_wake(n, group);
     }
@@ -558,7 +591,7 @@ void router_link_lost(struct node *n, uint32_t node)
         struct request *next = req->next;
 
         forward_remove(n, req);
-        if (req->is_write && !KV_BUG(n->config, K08)) {
+        if (!may_repeat(req) && !KV_BUG(n->config, K08)) {
             r->stats.forwards_unknown++;
             reply_error(
                 req, KV_EUNKNOWN,

@@ -32,6 +32,8 @@ void router_free(struct router *r);
 
 /* ---- events ---- */
 
+/* Ends a request with NOT_LEADER and the address of that node; 0: NO_LEADER. */
+void router_send_to(struct node *n, struct request *req, uint32_t leader);
 /* Another node answered a forward: relays it, or tries again. */
 void router_forward_done(struct node *n, uint32_t from_node, uint64_t forward_id,
                          struct kv_bytes tail);

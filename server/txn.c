@@ -4,6 +4,12 @@
 #include "rpc/slot.h"
 #include "rpc/text.h"
 
+enum {
+    TXN_PUT_TTL = RPC_TXN_VERBS_COUNT + 1, /* The number of a put that ends. */
+};
+
+_Static_assert((int)TXN_PUT_TTL == 6, "it is written in logs");
+
 /* ---- one slot ---- */
 
 /* The slot that the keys seen so far share. */
@@ -56,8 +62,11 @@ static int slot_add_range(struct slot_check *c, struct kv_bytes begin,
 
 static size_t compare_bytes(const struct rpc_txn_compare *c)
 {
-    static const uint8_t operand[RPC_TXN_WHATS_COUNT] = {
-        [RPC_TXN_VALUE] = 4, [RPC_TXN_REV] = 8, [RPC_TXN_EXISTS] = 1};
+    static const uint8_t operand[RPC_TXN_WHATS_COUNT] = {[RPC_TXN_VALUE] = 4,
+                                                         [RPC_TXN_REV] = 8,
+                                                         [RPC_TXN_EXISTS] = 1,
+                                                         [RPC_TXN_LOCK] = 8,
+                                                         [RPC_TXN_LEASE] = 8};
 
     return 4 + c->key.len + operand[c->what] + c->value.len;
 }
@@ -67,7 +76,8 @@ static size_t op_bytes(const struct rpc_txn_op *op)
     static const uint8_t argument[RPC_TXN_VERBS_COUNT] = {
         [RPC_TXN_PUT] = 4, [RPC_TXN_INCR] = 8, [RPC_TXN_RANGE] = 6};
 
-    return 3 + op->key.len + argument[op->verb] + op->value.len;
+    return 3 + op->key.len + argument[op->verb] + op->value.len +
+           (op->verb == RPC_TXN_PUT && op->ttl_ms > 0 ? 4u : 0u);
 }
 
 /* Adds up the bytes and checks the slots of one list. */
@@ -96,41 +106,20 @@ static int list_measure(const struct rpc_request *q, enum rpc_txn_list list,
 
 /* ---- writing ---- */
 
-static uint8_t *write_u16(uint8_t *p, size_t v)
-{
-    KV_ASSERT(v <= UINT16_MAX);
-    kv_put_u16le(p, (uint16_t)v);
-    return p + 2;
-}
-
-static uint8_t *write_u32(uint8_t *p, size_t v)
-{
-    KV_ASSERT(v <= UINT32_MAX);
-    kv_put_u32le(p, (uint32_t)v);
-    return p + 4;
-}
-
-static uint8_t *write_bytes(uint8_t *p, struct kv_bytes b)
-{
-    if (b.len > 0) {
-        memcpy(p, b.data, b.len);
-    }
-    return p + b.len;
-}
-
 static uint8_t *write_compare(uint8_t *p, const struct rpc_txn_compare *c)
 {
     *p++ = (uint8_t)(c->what + 1);
     *p++ = (uint8_t)(c->test + 1);
-    p = write_u16(p, c->key.len);
-    p = write_bytes(p, c->key);
+    p = fields_put_u16(p, c->key.len);
+    p = fields_put_bytes(p, c->key);
     switch (c->what) {
     case RPC_TXN_VALUE:
-        p = write_u32(p, c->value.len);
-        return write_bytes(p, c->value);
+        p = fields_put_u32(p, c->value.len);
+        return fields_put_bytes(p, c->value);
     case RPC_TXN_REV:
-        kv_put_u64le(p, c->rev);
-        return p + 8;
+    case RPC_TXN_LOCK:
+    case RPC_TXN_LEASE:
+        return fields_put_u64(p, c->rev);
     case RPC_TXN_EXISTS:
         *p = c->exists;
         return p + 1;
@@ -142,20 +131,24 @@ static uint8_t *write_compare(uint8_t *p, const struct rpc_txn_compare *c)
 
 static uint8_t *write_op(uint8_t *p, const struct rpc_txn_op *op)
 {
-    *p++ = (uint8_t)(op->verb + 1);
-    p = write_u16(p, op->key.len);
-    p = write_bytes(p, op->key);
+    bool ends = op->verb == RPC_TXN_PUT && op->ttl_ms > 0;
+
+    *p++ = (uint8_t)(ends ? TXN_PUT_TTL : op->verb + 1);
+    p = fields_put_u16(p, op->key.len);
+    p = fields_put_bytes(p, op->key);
+    if (ends) {
+        p = fields_put_u32(p, op->ttl_ms);
+    }
     switch (op->verb) {
     case RPC_TXN_PUT:
-        p = write_u32(p, op->value.len);
-        return write_bytes(p, op->value);
+        p = fields_put_u32(p, op->value.len);
+        return fields_put_bytes(p, op->value);
     case RPC_TXN_INCR:
-        kv_put_u64le(p, (uint64_t)op->delta);
-        return p + 8;
+        return fields_put_u64(p, (uint64_t)op->delta);
     case RPC_TXN_RANGE:
-        p = write_u16(p, op->value.len);
-        p = write_bytes(p, op->value);
-        return write_u32(p, op->limit);
+        p = fields_put_u16(p, op->value.len);
+        p = fields_put_bytes(p, op->value);
+        return fields_put_u32(p, op->limit);
     case RPC_TXN_GET:
     case RPC_TXN_DEL:
         return p;
@@ -222,86 +215,62 @@ int txn_encode(const struct rpc_request *q, struct arena *arena,
 
 /* ---- reading ---- */
 
-static const uint8_t *read_raw(struct txn_reader *r, size_t bytes)
-{
-    static const uint8_t zero[8];
-    const uint8_t *at = r->at;
-
-    if (r->bad || r->left < bytes) {
-        r->bad = true;
-        KV_ASSERT(bytes <= sizeof zero);
-        return zero;
-    }
-    r->at += bytes;
-    r->left -= bytes;
-    return at;
-}
-
-static struct kv_bytes read_bytes(struct txn_reader *r, size_t len, size_t least,
-                                  size_t most)
-{
-    struct kv_bytes out = {0};
-
-    if (r->bad || len < least || len > most || len > r->left) {
-        r->bad = true;
-        return out;
-    }
-    out = kv_bytes(r->at, len);
-    r->at += len;
-    r->left -= len;
-    return out;
-}
-
 /* A number from 1 to count, made one from 0. */
-static uint32_t read_enum(struct txn_reader *r, uint32_t count)
+static uint32_t read_enum(struct fields *f, uint32_t count)
 {
-    uint32_t number = *read_raw(r, 1);
+    uint32_t number = fields_u8(f);
 
     if (number == 0 || number > count) {
-        r->bad = true;
+        f->bad = true;
         return 0;
     }
     return number - 1;
 }
 
-static struct kv_bytes read_key(struct txn_reader *r)
+static struct kv_bytes read_key(struct fields *f)
 {
-    return read_bytes(r, kv_get_u16le(read_raw(r, 2)), KV_KEY_BYTES_MIN,
-                      KV_KEY_BYTES_MAX);
+    return fields_bytes(f, fields_u16(f), KV_KEY_BYTES_MIN, KV_KEY_BYTES_MAX);
 }
 
-static struct kv_bytes read_value(struct txn_reader *r)
+static struct kv_bytes read_value(struct fields *f)
 {
-    return read_bytes(r, kv_get_u32le(read_raw(r, 4)), 0, KV_VALUE_BYTES_MAX);
+    return fields_bytes(f, fields_u32(f), 0, KV_VALUE_BYTES_MAX);
 }
 
 void txn_reader_init(struct txn_reader *r, struct kv_bytes body)
 {
-    *r = (struct txn_reader){.at = body.data, .left = body.len};
+    *r = (struct txn_reader){.fields = fields_of(body)};
     for (uint32_t l = 0; l < RPC_TXN_LISTS_COUNT; l++) {
-        r->counts[l] = *read_raw(r, 1);
-        r->bad = r->bad || r->counts[l] > KV_TXN_OPS_MAX;
+        r->counts[l] = fields_u8(&r->fields);
+        r->fields.bad = r->fields.bad || r->counts[l] > KV_TXN_OPS_MAX;
     }
 }
 
 void txn_next_compare(struct txn_reader *r, struct rpc_txn_compare *out)
 {
+    struct fields *f = &r->fields;
     uint8_t exists;
 
     *out = (struct rpc_txn_compare){0};
-    out->what = (enum rpc_txn_what)read_enum(r, RPC_TXN_WHATS_COUNT);
-    out->test = (enum rpc_txn_test)read_enum(r, RPC_TXN_TESTS_COUNT);
-    out->key = read_key(r);
+    out->what = (enum rpc_txn_what)read_enum(f, RPC_TXN_WHATS_COUNT);
+    out->test = (enum rpc_txn_test)read_enum(f, RPC_TXN_TESTS_COUNT);
+    out->key = read_key(f);
     switch (out->what) {
     case RPC_TXN_VALUE:
-        out->value = read_value(r);
+        out->value = read_value(f);
         return;
     case RPC_TXN_REV:
-        out->rev = kv_get_u64le(read_raw(r, 8));
+    case RPC_TXN_LEASE:
+        out->rev = fields_u64(f);
+        return;
+    case RPC_TXN_LOCK:
+        out->rev = fields_u64(f);
+        f->bad = f->bad || out->key.len > KV_LOCK_NAME_BYTES_MAX || out->rev == 0 ||
+                 out->test > RPC_TXN_NE;
         return;
     case RPC_TXN_EXISTS:
-        exists = *read_raw(r, 1);
-        r->bad = r->bad || exists > 1;
+        exists = fields_u8(f);
+        f->bad = f->bad || exists > 1;
         out->exists = exists != 0;
         return;
     case RPC_TXN_WHATS_COUNT:
@@ -312,20 +281,27 @@ void txn_next_compare(struct txn_reader *r, struct rpc_txn_compare *out)
 
 void txn_next_op(struct txn_reader *r, struct rpc_txn_op *out)
 {
+    struct fields *f = &r->fields;
+    uint32_t number = read_enum(f, TXN_PUT_TTL) + 1;
+
     *out = (struct rpc_txn_op){0};
-    out->verb = (enum rpc_txn_verb)read_enum(r, RPC_TXN_VERBS_COUNT);
-    out->key = read_key(r);
+    out->verb = number == TXN_PUT_TTL ? RPC_TXN_PUT : (enum rpc_txn_verb)(number - 1);
+    out->key = read_key(f);
+    if (number == TXN_PUT_TTL) {
+        out->ttl_ms = fields_u32(f);
+        f->bad = f->bad || out->ttl_ms == 0;
+    }
     switch (out->verb) {
     case RPC_TXN_PUT:
-        out->value = read_value(r);
+        out->value = read_value(f);
         return;
     case RPC_TXN_INCR:
-        out->delta = (int64_t)kv_get_u64le(read_raw(r, 8));
+        out->delta = (int64_t)fields_u64(f);
         return;
     case RPC_TXN_RANGE:
-        out->value = read_key(r);
-        out->limit = kv_get_u32le(read_raw(r, 4));
-        r->bad = r->bad || out->limit > KV_RANGE_ITEMS_MAX;
+        out->value = read_key(f);
+        out->limit = fields_u32(f);
+        f->bad = f->bad || out->limit > KV_RANGE_ITEMS_MAX;
         return;
     case RPC_TXN_GET:
     case RPC_TXN_DEL:
@@ -343,12 +319,12 @@ bool txn_is_valid(struct kv_bytes body)
     struct txn_reader r;
 
     txn_reader_init(&r, body);
-    for (uint32_t i = 0; i < r.counts[RPC_TXN_COMPARES] && !r.bad; i++) {
+    for (uint32_t i = 0; i < r.counts[RPC_TXN_COMPARES] && !r.fields.bad; i++) {
         txn_next_compare(&r, &compare);
     }
-    for (uint32_t i = 0; i < r.counts[RPC_TXN_THEN] + r.counts[RPC_TXN_ELSE] && !r.bad;
-         i++) {
+    for (uint32_t i = 0;
+         i < r.counts[RPC_TXN_THEN] + r.counts[RPC_TXN_ELSE] && !r.fields.bad; i++) {
         txn_next_op(&r, &op);
     }
-    return !r.bad && r.left == 0;
+    return !r.fields.bad && r.fields.left == 0;
 }

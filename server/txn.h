@@ -2,14 +2,15 @@
  *
  *   body      u8 compares, u8 thens, u8 elses, then these items one behind the other
  *   compare   u8 what, u8 test, u16 key bytes, key, and by what:
- *             value u32 bytes, bytes; rev u64; exists u8
+ *             value u32 bytes, bytes; rev, lock and lease u64; exists u8
  *   operation u8 verb, u16 key bytes, key, and by verb: put u32 bytes, bytes;
- *             incr i64; range u16 end bytes, end, u32 limit
+ *             incr i64; range u16 end bytes, end, u32 limit; 6, a put that ends: u32
+ *             ttl ms, then as put
  *
  * Little-endian. The numbers of what, test and verb are those of rpc/txn.h plus one:
  * a zero is never right.
  *
- * Needs:    rpc/msg.h, raft/base/arena.h.
+ * Needs:    rpc/msg.h, raft/base/arena.h, server/fields.h.
  * Used by:  server/node_request.c (encodes), command.c (checks), apply_txn.c (reads).
  * Threads:  any.
  */
@@ -19,6 +20,7 @@
 #include "raft/base/arena.h"
 #include "raft/base/check.h"
 #include "rpc/msg.h"
+#include "server/fields.h"
 
 enum {
     TXN_HEAD_BYTES = 3
@@ -40,14 +42,12 @@ bool txn_is_valid(struct kv_bytes body);
 /* A valid body, item by item: all compares, then `then`, then `else`. */
 struct txn_reader {
     uint32_t counts[RPC_TXN_LISTS_COUNT];
-    const uint8_t *at;
-    size_t left;
-    bool bad; /* An item did not fit; nothing more is read. */
+    struct fields fields; /* Bad once an item did not fit. */
 };
 
 void txn_reader_init(struct txn_reader *r, struct kv_bytes body);
 
-/* The next item; the caller keeps count. Zeroes once `bad`. Views into the body. */
+/* The next item; the caller keeps count. Zeroes once bad. Views into the body. */
 void txn_next_compare(struct txn_reader *r, struct rpc_txn_compare *out);
 void txn_next_op(struct txn_reader *r, struct rpc_txn_op *out);
 

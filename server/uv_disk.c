@@ -149,6 +149,7 @@ void uv_disk_submit(struct uv_disk *d, struct disk_job *job)
     job->next = NULL;
     job->submit_us = uv_hrtime() / 1000;
     d->submitted++;
+    lane->submitted++;
     uv_mutex_lock(&lane->mutex);
     KV_ASSERT(!lane->stop);
     if (lane->tail == NULL) {
@@ -157,8 +158,8 @@ void uv_disk_submit(struct uv_disk *d, struct disk_job *job)
         lane->tail->next = job;
     }
     lane->tail = job;
-    uv_cond_signal(&lane->cond);
     uv_mutex_unlock(&lane->mutex);
+    uv_cond_signal(&lane->cond); /* Behind the lock: who wakes up finds it free. */
 }
 
 uint64_t uv_disk_pending(const struct uv_disk *d)

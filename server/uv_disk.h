@@ -28,7 +28,8 @@ struct uv_disk_lane {
     uv_cond_t cond;        /* Signalled when one of them changes. */
     struct disk_job *head; /* Oldest first; linked through disk_job.next. */
     struct disk_job *tail;
-    bool stop; /* End when the queue is empty. */
+    bool stop;          /* End when the queue is empty. */
+    uint64_t submitted; /* Jobs since start. Loop thread only. */
 };
 
 struct uv_disk {

@@ -289,6 +289,26 @@ static void on_check(uv_check_t *check)
     turn_end(check->data);
 }
 
+/* Gives memory back after a burst of writes: the blocks of deltas come and go by
+ * megabytes and lie between smaller objects that stay. Never in the middle of one. */
+static void memory_rest(struct uv_env *e, uint64_t now_ms)
+{
+    uint64_t jobs = e->disk.lanes[DISK_LANE_LOG].submitted;
+
+    if (jobs - e->rest_jobs > UV_ENV_REST_JOBS || e->rest_ms == 0) {
+        e->rest_ms = now_ms;
+    } else if (now_ms >= e->rest_ms + UV_ENV_REST_MS &&
+               jobs - e->trim_jobs >= UV_ENV_TRIM_JOBS) {
+        uint64_t begin_us = uv_hrtime() / 1000;
+
+        e->trim_jobs = jobs;
+        kv_mem_trim();
+        uv_env_log(e, LOG_DEBUG, "memory=trimmed us=%llu",
+                   (unsigned long long)(uv_hrtime() / 1000 - begin_us));
+    }
+    e->rest_jobs = jobs;
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
     struct uv_env *e = timer->data;
@@ -296,6 +316,7 @@ static void on_sweep(uv_timer_t *timer)
 
     uv_net_sweep(&e->net, now);
     uv_http_sweep(&e->http, now);
+    memory_rest(e, now);
     if (e->log != NULL) {
         log_sink_flush(e->log, wall_ms(), false);
     }

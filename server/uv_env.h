@@ -26,6 +26,11 @@
 enum {
     UV_ENV_READ_BYTES = 64 * 1024, /* Of the one buffer that sockets are read into. */
     UV_ENV_SWEEP_MS = 200,
+    /* A log that was busy and now takes at most a few jobs per sweep for so long has
+     * come to rest: checkpoints are done, and what they freed goes back. */
+    UV_ENV_REST_MS = 3000,
+    UV_ENV_REST_JOBS = 4,
+    UV_ENV_TRIM_JOBS = 256,
     UV_ENV_SLOW_TURN_MS = 50,    /* A turn that takes so long is worth a line. */
     UV_ENV_UNACKED_MS_MIN = 600, /* For unacked_ms: or four election timeouts. */
     UV_ENV_STOP_MS = 5000,       /* Patience with node_stop(). */
@@ -60,6 +65,9 @@ struct uv_env {
     uint64_t timer_at_ms; /* When it fires; 0 not set. */
     uint64_t tick_ms;     /* The last node_tick(). */
     uv_timer_t sweep;     /* Deadlines of sockets, reports of dropped log lines. */
+    uint64_t rest_jobs;   /* Log jobs that had been submitted when ... */
+    uint64_t rest_ms;     /* ... the log was last seen busy. */
+    uint64_t trim_jobs;   /* Log jobs at the last kv_mem_trim(). */
     void (*on_turn)(void *ctx); /* After each turn; for main.c. May be NULL. */
     void *on_turn_ctx;
 

@@ -15,6 +15,20 @@ enum {
     STATE_BATCH_FIRST = 8, /* Rows of the first look into the store for a range. */
     STATE_BATCH_MAX = 256,
     STATE_DELTA_SLACK_BYTES = 8 * 1024 * 1024,
+    STATE_LOOKS =
+        2, /* A write looks at its key and at its record before it changes them. */
+};
+
+/* What a look into the store found, so that the change that follows need not look
+ * again. It holds as long as the store does not change: until state_checkpointed() or
+ * state_reload(). Deltas are asked first. */
+struct store_look {
+    uint64_t hash;    /* exists: row_hash(), */
+    uint64_t bytes;   /* and what the row counts for. */
+    uint16_t key_len; /* 0: no look. */
+    uint8_t kind;
+    bool exists;
+    uint8_t key[ROW_KEY_BYTES_MAX];
 };
 
 struct state {
@@ -28,6 +42,9 @@ struct state {
     struct raft_base checkpoint;  /* Applied position of the last checkpoint. */
     struct raft_base frozen_base; /* Applied position of the frozen delta. */
     struct arena scratch;         /* Rows from the store, for the length of one call. */
+    struct state_observer observer; /* changing NULL: nobody looks. */
+    struct store_look looks[STATE_LOOKS];
+    uint32_t look_next; /* The one to be replaced. */
 };
 
 static struct delta *active_of(struct state *st)
@@ -94,10 +111,57 @@ static const struct delta_row *delta_row_of(struct state *st, uint8_t kind,
     return row;
 }
 
+static bool is_observed(const struct state *st, uint8_t kind)
+{
+    return st->observer.changing != NULL && st->observer.kind == kind;
+}
+
+static void looks_forget(struct state *st)
+{
+    for (uint32_t i = 0; i < STATE_LOOKS; i++) {
+        st->looks[i].key_len = 0;
+    }
+}
+
+/* Keeps what the store said of a key; `row` NULL: there is none. A row that has to be
+ * shown when it changes is read again then, so there is no use in keeping it. */
+static void look_keep(struct state *st, uint8_t kind, struct kv_bytes key,
+                      const struct row *row)
+{
+    struct store_look *look = &st->looks[st->look_next];
+
+    if (key.len > sizeof look->key || (row != NULL && is_observed(st, kind))) {
+        return;
+    }
+    st->look_next = (st->look_next + 1) % STATE_LOOKS;
+    look->kind = kind;
+    look->exists = row != NULL;
+    look->hash = row == NULL ? 0 : row_hash(row);
+    look->bytes = row == NULL ? 0 : row->key.len + row->value.len;
+    look->key_len = (uint16_t)key.len;
+    memcpy(look->key, key.data, key.len);
+}
+
+/* What the store said of the key, if that is all that is needed; NULL: ask it. */
+static const struct store_look *look_find(const struct state *st, uint8_t kind,
+                                          struct kv_bytes key)
+{
+    for (uint32_t i = 0; i < STATE_LOOKS; i++) {
+        const struct store_look *look = &st->looks[i];
+
+        if (look->key_len > 0 && look->kind == kind &&
+            kv_bytes_equal(kv_bytes(look->key, look->key_len), key)) {
+            return look->exists && is_observed(st, kind) ? NULL : look;
+        }
+    }
+    return NULL;
+}
+
 int state_get(struct state *st, uint8_t kind, struct kv_bytes key, struct arena *arena,
               struct row *out)
 {
     const struct delta_row *row = delta_row_of(st, kind, key);
+    int rc;
 
     if (row != NULL) {
         if (row->row.deleted) {
@@ -106,7 +170,11 @@ int state_get(struct state *st, uint8_t kind, struct kv_bytes key, struct arena 
         *out = row->row;
         return 0;
     }
-    return st->store->ops->state_get(st->store, st->group, kind, key, arena, out);
+    rc = st->store->ops->state_get(st->store, st->group, kind, key, arena, out);
+    if (rc == 0 || rc == KV_ENOTFOUND) {
+        look_keep(st, kind, key, rc == 0 ? out : NULL);
+    }
+    return rc;
 }
 
 /* What a row was worth before it changes. */
@@ -114,6 +182,7 @@ struct old_row {
     bool exists;
     uint64_t hash;
     uint64_t bytes;
+    struct row row; /* exists, of a kind that is observed: a view. */
 };
 
 /* Looks up the old row. 0 (also when there is none), KV_EDAMAGED, KV_ENOMEM, KV_EIO. */
@@ -121,15 +190,23 @@ static int old_row_read(struct state *st, uint8_t kind, struct kv_bytes key,
                         struct old_row *out)
 {
     const struct delta_row *known = delta_row_of(st, kind, key);
+    const struct store_look *look;
     struct row row;
     int rc;
 
     *out = (struct old_row){0};
     if (known != NULL) {
         if (!known->row.deleted) {
-            *out = (struct old_row){true, known->hash,
-                                    known->row.key.len + known->row.value.len};
+            *out =
+                (struct old_row){true, known->hash,
+                                 known->row.key.len + known->row.value.len, known->row};
         }
+        return 0;
+    }
+    look = look_find(st, kind, key);
+    if (look != NULL) {
+        *out = (struct old_row){
+            .exists = look->exists, .hash = look->hash, .bytes = look->bytes};
         return 0;
     }
     arena_reset(&st->scratch);
@@ -138,7 +215,7 @@ static int old_row_read(struct state *st, uint8_t kind, struct kv_bytes key,
         return 0;
     }
     if (rc == 0) {
-        *out = (struct old_row){true, row_hash(&row), row.key.len + row.value.len};
+        *out = (struct old_row){true, row_hash(&row), row.key.len + row.value.len, row};
     }
     return rc;
 }
@@ -151,6 +228,19 @@ static void meta_without(struct state_meta *m, const struct old_row *old)
         m->state_hash -= old->hash;
         m->rows_count--;
         m->rows_bytes -= old->bytes;
+    }
+}
+
+void state_observe(struct state *st, const struct state_observer *observer)
+{
+    st->observer = observer == NULL ? (struct state_observer){0} : *observer;
+}
+
+static void observe(struct state *st, const struct old_row *old,
+                    const struct row *after)
+{
+    if (is_observed(st, after->kind)) {
+        st->observer.changing(st->observer.ctx, old->exists ? &old->row : NULL, after);
     }
 }
 
@@ -167,6 +257,7 @@ int state_put(struct state *st, const struct row *r)
     if (rc != 0) {
         return rc;
     }
+    observe(st, &old, r);
     rc = delta_put(active_of(st), r, hash);
     if (rc != 0) {
         return rc;
@@ -190,6 +281,7 @@ int state_del(struct state *st, uint8_t kind, struct kv_bytes key, bool *out_exi
         return rc;
     }
     if (old.exists) {
+        observe(st, &old, &tombstone);
         rc = delta_put(active_of(st), &tombstone, 0);
         if (rc != 0) {
             return rc;
@@ -445,6 +537,7 @@ void state_checkpointed(struct state *st, bool ok)
         return;
     }
     delta_reset(frozen_of(st));
+    looks_forget(st);
     st->is_frozen = false;
     st->checkpoint = st->frozen_base;
 }
@@ -461,6 +554,7 @@ int state_reload(struct state *st)
     }
     delta_reset(&st->deltas[0]);
     delta_reset(&st->deltas[1]);
+    looks_forget(st);
     st->meta = meta;
     st->checkpoint = meta.applied;
     return 0;

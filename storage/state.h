@@ -50,6 +50,17 @@ KV_MUST_CHECK int state_put(struct state *st, const struct row *r);
 KV_MUST_CHECK int state_del(struct state *st, uint8_t kind, struct kv_bytes key,
                             bool *out_existed);
 
+/* Has each row of one kind shown that is about to change: as it is (NULL: there is
+ * none) and as it will be (`deleted`: not any more). Views for the length of the call;
+ * the observer must not touch the state. NULL: nobody looks. Installed rows
+ * (state_reload()) are not shown. */
+struct state_observer {
+    void (*changing)(void *ctx, const struct row *before, const struct row *after);
+    void *ctx;
+    uint8_t kind; /* Of the rows that are shown. */
+};
+void state_observe(struct state *st, const struct state_observer *observer);
+
 /* ---- where it stands ---- */
 
 /* Moves the applied position; config and config_index change when config != NULL. */

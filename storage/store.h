@@ -77,7 +77,9 @@ enum row_kind {
     ROW_OWNED = 3,   /* Slot ownership of the group, and its revision offset. */
     ROW_RECORD = 16, /* Results of writes with a session or an idempotency key. */
     ROW_LOCK = 17,   /* A lock: who holds it and who waits (server/lock.h). */
-    /* Fences, leases: later kinds, from 18 on. */
+    ROW_FENCE = 18,  /* Tokens of other groups' locks that were seen here. */
+    ROW_LEASE = 19,  /* A key with a time to live: when it ends (server/apply_ttl.c). */
+    ROW_DUE = 20,    /* The same by the time. */
 };
 
 /* One row of a group's state. Rows are ordered by (kind, key bytes). */

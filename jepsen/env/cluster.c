@@ -212,6 +212,31 @@ static int namespace_enter(struct cluster *c, int ns, char *error)
     return rc;
 }
 
+bool cluster_env_of(const char *name, enum cluster_env *out_env)
+{
+    static const char *const names[] = {
+        [CLUSTER_AUTO] = "auto",
+        [CLUSTER_NETNS] = "netns",
+        [CLUSTER_VETH] = "veth",
+        [CLUSTER_PROXY] = "proxy",
+    };
+
+    for (size_t i = 0; i < KV_ARRAY_COUNT(names); i++) {
+        if (strcmp(names[i], name) == 0) {
+            *out_env = (enum cluster_env)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static const struct net_ops *net_of(enum cluster_env env)
+{
+    return env == CLUSTER_PROXY  ? &proxy_ops
+           : env == CLUSTER_VETH ? &veth_ops
+                                 : &switch_ops;
+}
+
 /* Starts a keeper with this network and waits for its first word. */
 static int keeper_start(struct cluster *c, struct keeper_config *k,
                         enum cluster_env env, char *error)
@@ -220,7 +245,7 @@ static int keeper_start(struct cluster *c, struct keeper_config *k,
     int ns = -1;
     int rc;
 
-    k->net = env == CLUSTER_NETNS ? &switch_ops : &proxy_ops;
+    k->net = net_of(env);
     c->env = env;
     if (keeper_fork(c, k) != 0) {
         return open_fail(error, KV_EIO, "%s: %s", "fork");
@@ -229,8 +254,7 @@ static int keeper_start(struct cluster *c, struct keeper_config *k,
     if (rc == 0 && ns >= 0) {
         rc = namespace_enter(c, ns, error);
     } else if (rc != 0) {
-        snprintf(error, CLUSTER_ERROR_BYTES, "%s: %.200s",
-                 env == CLUSTER_NETNS ? "netns" : "proxy",
+        snprintf(error, CLUSTER_ERROR_BYTES, "%s: %.200s", k->net->name,
                  rc == KV_ECLOSED ? "the keeper died" : r.error);
     }
     if (ns >= 0) {
@@ -307,8 +331,8 @@ int cluster_open(const struct cluster_options *o, struct cluster **out_c, char *
     rc = folders_make(c, o, error);
     if (rc == 0) {
         k.dir = c->dir;
-        rc = keeper_start(
-            c, &k, o->env == CLUSTER_PROXY ? CLUSTER_PROXY : CLUSTER_NETNS, error);
+        rc =
+            keeper_start(c, &k, o->env == CLUSTER_AUTO ? CLUSTER_NETNS : o->env, error);
     }
     if (rc == KV_EDENIED && o->env == CLUSTER_AUTO) {
         rc = keeper_start(c, &k, CLUSTER_PROXY, error);
@@ -469,7 +493,15 @@ enum cluster_env cluster_env(const struct cluster *c)
 
 const char *cluster_env_name(const struct cluster *c)
 {
-    return c->env == CLUSTER_NETNS ? switch_ops.name : proxy_ops.name;
+    return net_of(c->env)->name;
+}
+
+bool cluster_stands(struct cluster *c)
+{
+    const struct keeper_request q = {.verb = KEEPER_NODES};
+    struct keeper_reply r;
+
+    return cluster_ask(c, &q, &r) == 0;
 }
 
 void cluster_node(struct cluster *c, uint32_t node, struct cluster_node_info *out)

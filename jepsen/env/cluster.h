@@ -6,10 +6,12 @@
  * kernel kills the nodes. Namespaces have no names, so nothing of them can be left.
  * Nodes are numbered from 1; a set of nodes is a mask with bit I-1 for node I.
  *
- * Two environments with the same verbs:
+ * Three environments with the same verbs:
  *   netns  (root) one network namespace per node, joined by a user-space switch; the
  *          thread that opens the cluster moves into the clients' namespace, and with
  *          it each thread that it starts later. cluster_close() moves it back.
+ *   veth   (root) the same namespaces, joined by the kernel's own bridge over veth
+ *          pairs; cuts are an nft set. Links cannot be shaped. Needs ip and nft.
  *   proxy  (no root) loopback addresses; a TCP proxy stands in each peer link and
  *          before each client port.
  *
@@ -42,8 +44,12 @@ enum {
 enum cluster_env {
     CLUSTER_AUTO = 0, /* netns where it can be had, else proxy. */
     CLUSTER_NETNS,
+    CLUSTER_VETH,
     CLUSTER_PROXY,
 };
+
+/* The environment called "auto", "netns", "veth" or "proxy"; false: none is. */
+KV_MUST_CHECK bool cluster_env_of(const char *name, enum cluster_env *out_env);
 
 struct cluster_options {
     enum cluster_env env;
@@ -85,7 +91,7 @@ struct cluster_node_info {
 /* Prepares keeper, network and folders; starts no node yet. All errors are told in
  * `error`, CLUSTER_ERROR_BYTES long.
  * Returns 0; KV_EINVAL for options that cannot be; KV_EDENIED when the environment
- * needs rights that we lack; KV_EIO when a system call failed. */
+ * needs rights that we lack; KV_EIO when a system call failed, or ip or nft. */
 KV_MUST_CHECK int cluster_open(const struct cluster_options *o, struct cluster **out_c,
                                char *error);
 
@@ -125,10 +131,14 @@ KV_MUST_CHECK int cluster_wait_ready(struct cluster *c, uint32_t mask,
 uint32_t cluster_size(const struct cluster *c);
 enum cluster_env cluster_env(const struct cluster *c);
 
-/* "netns" or "proxy"; never CLUSTER_AUTO's. */
+/* "netns", "veth" or "proxy"; never CLUSTER_AUTO's. */
 const char *cluster_env_name(const struct cluster *c);
 
 void cluster_node(struct cluster *c, uint32_t node, struct cluster_node_info *out);
+
+/* Does the environment still stand? false: keeper or network broke down, and what the
+ * nodes did since says nothing about kvd. */
+bool cluster_stands(struct cluster *c);
 
 /* Nodes that are up; a paused one counts. */
 uint32_t cluster_up(struct cluster *c);

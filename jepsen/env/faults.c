@@ -36,6 +36,9 @@ int fault_shape(struct cluster *c, uint32_t from, uint32_t to,
     if (from > c->nodes || to > c->nodes || from == to) {
         return cluster_fail(c, KV_EINVAL, "no link from %u to %u", from, to);
     }
+    if (c->env == CLUSTER_VETH) {
+        return cluster_fail(c, KV_EINVAL, "veth cuts links, it does not shape them");
+    }
     if (c->env == CLUSTER_PROXY &&
         (link->duplicate_ppm != 0 || link->reorder_ppm != 0)) {
         return cluster_fail(c, KV_EINVAL,

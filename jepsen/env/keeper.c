@@ -333,6 +333,11 @@ static void request_do(struct keeper *s, const struct keeper_request *q)
         s->closing = true;
         return; /* Answered by the end of the socket. */
     }
+    if (s->net.broken) {
+        r.rc = KV_EIO;
+        memcpy(r.error, s->net.error, sizeof r.error);
+        s->closing = true;
+    }
     nodes_report(s, &r);
     reply_send(s, &r, -1);
 }

@@ -1,4 +1,4 @@
-/* jepsen/env/net.c - what switch and proxy share: links and the probe. */
+/* jepsen/env/net.c - what the environments share: links and the probe. */
 #include "jepsen/env/net.h"
 
 #include <errno.h>

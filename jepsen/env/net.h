@@ -1,11 +1,11 @@
 /* jepsen/env/net.h - the keeper's network: links, queues, and the probe.
  *
- * What the two environments share. A network has ends (0: the clients, I: node I) and
+ * What the environments share. A network has ends (0: the clients, I: node I) and
  * a link in each direction between two of them. The keeper waits for its descriptors
  * and calls net_event(), and net_due() no later than net_next_ns().
  *
  * Needs:    jepsen/env/link.h.
- * Used by:  jepsen/env/keeper.c; carried out by switch.c and proxy.c.
+ * Used by:  jepsen/env/keeper.c; carried out by switch.c, veth.c and proxy.c.
  * Threads:  the keeper's only one.
  */
 #ifndef KV_JEPSEN_ENV_NET_H
@@ -40,7 +40,7 @@ struct net_ops {
     int (*enter)(struct net *n, uint32_t node);
     /* A node's process began or ended. */
     void (*node_up)(struct net *n, uint32_t node, bool up);
-    /* Links changed: what was held may go. */
+    /* Links changed: what was held may go. Sets n->broken when it cannot be done. */
     void (*changed)(struct net *n);
     /* The probe in n->probe begins, sends number `i`, ends. */
     void (*probe_begin)(struct net *n);
@@ -67,21 +67,23 @@ struct net_probe {
 
 struct net {
     const struct net_ops *ops;
-    void *own;    /* The environment's: struct netns_net or proxy_net. */
+    void *own;    /* The environment's: struct switch_net, veth_net or proxy_net. */
     int epoll_fd; /* The keeper's. */
     uint32_t nodes;
     struct link links[FAULT_ENDS_MAX][FAULT_ENDS_MAX]; /* [from][to] */
     struct prng prng;
     struct net_probe probe;
     const char *pcap; /* Path or NULL. */
-    int clients_ns;   /* netns: descriptor of the clients' namespace; else -1. */
+    int clients_ns;   /* netns, veth: descriptor of the clients' namespace; else -1. */
     char host_seen[FAULT_ENDS_MAX][CLUSTER_ADDRESS_BYTES]; /* For others. */
     char host_own[FAULT_ENDS_MAX][CLUSTER_ADDRESS_BYTES];  /* Where the node listens. */
     char host_bind[FAULT_ENDS_MAX][CLUSTER_ADDRESS_BYTES]; /* As kvd is told. */
+    bool broken; /* Nobody knows any more which links are cut: the keeper ends. */
     char error[CLUSTER_ERROR_BYTES];
 };
 
 extern const struct net_ops switch_ops;
+extern const struct net_ops veth_ops;
 extern const struct net_ops proxy_ops;
 
 /* ---- for the environments ---- */

@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "jepsen/env/net.h"
+#include "jepsen/env/ends.h"
 #include "raft/base/arena.h"
 #include "raft/base/bytes.h"
 #include "raft/base/err.h"
@@ -27,14 +27,9 @@ enum {
     SWITCH_MTU = 1500,
     SWITCH_BURST = 32,        /* Packets read from a device before the next one. */
     SWITCH_QUEUE_MAX = 16384, /* Packets that wait; more are lost. */
-    SWITCH_PROBE_PORT = 7,
-    SWITCH_TAG_PROBE = 100, /* Tags below are devices of ends. */
     SWITCH_IP_HEAD = 20,
     PCAP_RAW = 101,
 };
-
-/* 10.119.0.(I + 1): the clients have .1, node 1 has .2. */
-#define SWITCH_NET 0x0a770000u
 
 /* A packet that waits. Memory: one object, bytes behind it. */
 struct packet {
@@ -46,9 +41,8 @@ struct packet {
 };
 
 struct switch_net {
+    struct ends ends;
     int tun[FAULT_ENDS_MAX];
-    int ns[FAULT_ENDS_MAX];
-    int udp[FAULT_ENDS_MAX];               /* For the probe, one in each namespace. */
     struct packet *heap[SWITCH_QUEUE_MAX]; /* Earliest first. */
     size_t heap_count;
     uint64_t number;
@@ -70,7 +64,7 @@ static int device_set(struct net *n, uint32_t end, int tun)
     }
     s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     *a = (struct sockaddr_in){.sin_family = AF_INET,
-                              .sin_addr.s_addr = htonl(SWITCH_NET + end + 1)};
+                              .sin_addr.s_addr = htonl(ENDS_NET + end + 1)};
     rc |= ioctl(s, SIOCSIFADDR, &r);
     a->sin_addr.s_addr = htonl(0xffffff00u);
     rc |= ioctl(s, SIOCSIFNETMASK, &r);
@@ -89,36 +83,23 @@ static int device_set(struct net *n, uint32_t end, int tun)
     return rc;
 }
 
-/* Makes end's namespace with device and probe socket; the process stays in it. */
+/* Makes end's namespace with its device; the process stays in it. */
 static int end_open(struct net *n, struct switch_net *w, uint32_t end)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET,
-                            .sin_port = htons(SWITCH_PROBE_PORT)};
-    int rc;
+    int rc = ends_make(n, &w->ends, end);
 
-    if (unshare(CLONE_NEWNET) != 0) {
-        return net_fail(n, "a network namespace", errno);
-    }
-    w->ns[end] = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    w->tun[end] = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    if (w->ns[end] < 0 || w->tun[end] < 0) {
-        return net_fail(n, "/dev/net/tun", errno);
-    }
-    rc = device_set(n, end, w->tun[end]);
     if (rc != 0) {
         return rc;
     }
-    w->udp[end] = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (w->udp[end] < 0 ||
-        bind(w->udp[end], (const struct sockaddr *)&a, sizeof a) != 0 ||
-        net_watch(n, w->udp[end], SWITCH_TAG_PROBE + end, EPOLLIN) != 0 ||
-        net_watch(n, w->tun[end], end, EPOLLIN) != 0) {
-        return net_fail(n, "probe socket", errno);
+    w->tun[end] = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (w->tun[end] < 0) {
+        return net_fail(n, "/dev/net/tun", errno);
     }
-    snprintf(n->host_own[end], sizeof n->host_own[end], "10.119.0.%u", end + 1);
-    memcpy(n->host_seen[end], n->host_own[end], sizeof n->host_seen[end]);
-    memcpy(n->host_bind[end], n->host_own[end], sizeof n->host_bind[end]);
-    return 0;
+    rc = device_set(n, end, w->tun[end]);
+    if (rc == 0 && net_watch(n, w->tun[end], end, EPOLLIN) != 0) {
+        rc = net_fail(n, "a tun device", errno);
+    }
+    return rc;
 }
 
 static void pcap_begin(struct switch_net *w, const char *path)
@@ -140,8 +121,9 @@ static int switch_open(struct net *n)
         return net_fail(n, "memory", ENOMEM);
     }
     n->own = w;
+    ends_init(&w->ends);
     for (uint32_t i = 0; i < FAULT_ENDS_MAX; i++) {
-        w->tun[i] = w->ns[i] = w->udp[i] = -1;
+        w->tun[i] = -1;
     }
     if (n->pcap != NULL) {
         pcap_begin(w, n->pcap);
@@ -149,7 +131,7 @@ static int switch_open(struct net *n)
     for (uint32_t i = 0; i <= n->nodes && rc == 0; i++) {
         rc = end_open(n, w, i);
     }
-    n->clients_ns = w->ns[0];
+    n->clients_ns = w->ends.ns[0];
     return rc;
 }
 
@@ -167,14 +149,11 @@ static void switch_close(struct net *n)
         kv_mem_free(w->heap[--w->heap_count]);
     }
     for (uint32_t i = 0; i < FAULT_ENDS_MAX; i++) {
-        int all[] = {w->tun[i], w->ns[i], w->udp[i]};
-
-        for (size_t k = 0; k < KV_ARRAY_COUNT(all); k++) {
-            if (all[k] >= 0) {
-                (void)close(all[k]);
-            }
+        if (w->tun[i] >= 0) {
+            (void)close(w->tun[i]);
         }
     }
+    ends_close(&w->ends);
     kv_mem_free(w);
     n->own = NULL;
 }
@@ -183,7 +162,7 @@ static int switch_enter(struct net *n, uint32_t node)
 {
     const struct switch_net *w = n->own;
 
-    return setns(w->ns[node], CLONE_NEWNET);
+    return setns(w->ends.ns[node], CLONE_NEWNET);
 }
 
 static void switch_node_up(struct net *n, uint32_t node, bool up)
@@ -284,7 +263,7 @@ static void hold(struct switch_net *w, uint64_t due_ns, uint32_t to,
 /* The end behind an address; FAULT_ENDS_MAX when there is none. */
 static uint32_t end_of(const struct net *n, uint32_t address)
 {
-    uint32_t end = address - SWITCH_NET - 1;
+    uint32_t end = address - ENDS_NET - 1;
 
     return end <= n->nodes ? end : FAULT_ENDS_MAX;
 }
@@ -314,19 +293,6 @@ static void forward(struct net *n, uint32_t from, const uint8_t *data, size_t by
     }
 }
 
-static void probe_take(struct net *n, uint32_t end)
-{
-    const struct switch_net *w = n->own;
-    uint64_t now_ns = net_now_ns();
-    uint8_t message[8];
-
-    while (recv(w->udp[end], message, sizeof message, 0) == (ssize_t)sizeof message) {
-        if (end == n->probe.to) {
-            net_probe_arrived(n, message, now_ns);
-        }
-    }
-}
-
 static void switch_event(struct net *n, uint32_t tag, uint32_t events)
 {
     const struct switch_net *w = n->own;
@@ -334,8 +300,8 @@ static void switch_event(struct net *n, uint32_t tag, uint32_t events)
     uint64_t now_ns = net_now_ns();
 
     (void)events;
-    if (tag >= SWITCH_TAG_PROBE) {
-        probe_take(n, tag - SWITCH_TAG_PROBE);
+    if (tag >= ENDS_TAG_PROBE) {
+        ends_probe_take(n, &w->ends, tag - ENDS_TAG_PROBE);
         return;
     }
     for (int i = 0; i < SWITCH_BURST; i++) {
@@ -371,14 +337,8 @@ static void switch_probe_begin(struct net *n)
 static void switch_probe_send(struct net *n, uint32_t i)
 {
     const struct switch_net *w = n->own;
-    struct sockaddr_in a = {.sin_family = AF_INET,
-                            .sin_port = htons(SWITCH_PROBE_PORT),
-                            .sin_addr.s_addr = htonl(SWITCH_NET + n->probe.to + 1)};
-    uint8_t message[8];
 
-    net_probe_message(n, i, message);
-    (void)sendto(w->udp[n->probe.from], message, sizeof message, 0,
-                 (const struct sockaddr *)&a, sizeof a);
+    ends_probe_send(n, &w->ends, i);
 }
 
 static void switch_probe_end(struct net *n)

@@ -191,8 +191,9 @@ static bool is_tuple(const struct reading *r, enum history_f f,
                (r->workload != HISTORY_SET || second->kind != EDN_INT);
     case HISTORY_CAS:
         return second->kind != EDN_INT;
-    case HISTORY_WRITE:
+    case HISTORY_WRITE: /* Those beside watches are lists, always with their key. */
     case HISTORY_ADD:
+    case HISTORY_WATCH:
         return true;
     default:
         return false;
@@ -224,6 +225,10 @@ static int value_read(struct reading *r, const struct history_op *op,
         return push_all(r, n);
     }
     if (op->f == HISTORY_READ && r->workload == HISTORY_SET && n->kind == EDN_LIST) {
+        *out_kind = HISTORY_LIST;
+        return push_all(r, n);
+    }
+    if (r->workload == HISTORY_WATCHES && n->kind == EDN_LIST) {
         *out_kind = HISTORY_LIST;
         return push_all(r, n);
     }
@@ -284,6 +289,7 @@ static int f_read(struct reading *r, const struct edn_node *n, enum history_f *o
         [HISTORY_APPEND] = 1u << HISTORY_TXN,
         [HISTORY_UNIQUE] = 1u << HISTORY_GENERATE,
         [HISTORY_BANK] = 1u << HISTORY_READ | 1u << HISTORY_TRANSFER,
+        [HISTORY_WATCHES] = 1u << HISTORY_WRITE | 1u << HISTORY_WATCH,
     };
 
     for (enum history_f f = HISTORY_READ; f < HISTORY_FAULT; f++) {

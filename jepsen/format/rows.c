@@ -30,7 +30,7 @@ struct writer {
 
 bool rows_are_keyed(const struct history *h, enum history_workload workload)
 {
-    if (workload == HISTORY_REGISTER) {
+    if (workload == HISTORY_REGISTER || workload == HISTORY_WATCHES) {
         return true;
     }
     if (workload != HISTORY_SET && workload != HISTORY_COUNTER) {

@@ -152,7 +152,7 @@ static struct fault_link packet_link(const struct nemesis *n, const char *word)
 {
     struct fault_link l = {0};
     bool all = strcmp(word, "all") == 0;
-    bool stream = cluster_env(n->c) != CLUSTER_NETNS;
+    bool stream = cluster_env(n->c) == CLUSTER_PROXY;
 
     if (all || strcmp(word, "delay") == 0 || strcmp(word, "reorder") == 0) {
         l.delay_us = PACKET_DELAY_US;
@@ -171,7 +171,7 @@ static struct fault_link packet_link(const struct nemesis *n, const char *word)
 static bool packet_seen(const struct nemesis *n, const struct fault_link *l,
                         const struct fault_probe *p)
 {
-    bool stream = cluster_env(n->c) != CLUSTER_NETNS;
+    bool stream = cluster_env(n->c) == CLUSTER_PROXY;
 
     return (l->delay_us == 0 || p->median_us > l->delay_us / 2) &&
            (l->loss_ppm == 0 ||
@@ -246,8 +246,8 @@ static bool shapes_end(struct nemesis *n, struct nemesis_fault *f,
 
 const struct nemesis_action nemesis_packet = {
     .kind = {"packet", "delay loss duplicate reorder rate all",
-             "delays, loses, doubles, reorders what nodes send each other", false,
-             false, true},
+             "delays, loses, doubles, reorders what nodes send each other", false, true,
+             true},
     .f_begin = "start-packet",
     .f_end = "stop-packet",
     .begin = packet_begin,
@@ -282,7 +282,7 @@ static bool slow_link_begin(struct nemesis *n, struct nemesis_fault *f,
 
 const struct nemesis_action nemesis_slow_link = {
     .kind = {"slow-link", "one leaders", "one node's links: 100 ms, 1 Mbit/s", false,
-             false, true},
+             true, true},
     .f_begin = "start-slow-link",
     .f_end = "stop-slow-link",
     .begin = slow_link_begin,

@@ -108,9 +108,9 @@ static int kinds_check(const struct nemesis *n, char *error)
     for (uint32_t i = 0; i < n->plan.items_count; i++) {
         const struct nemesis_kind *k = nemesis_kind(n->plan.items[i].kind);
 
-        if (k->needs_netns && cluster_env(n->c) != CLUSTER_NETNS) {
-            snprintf(error, CLUSTER_ERROR_BYTES, "%s needs network namespaces",
-                     k->name);
+        if (k->needs_shape && cluster_env(n->c) == CLUSTER_VETH) {
+            snprintf(error, CLUSTER_ERROR_BYTES,
+                     "%s shapes links, which --env netns and proxy can", k->name);
             return KV_EINVAL;
         }
         if (k->needs_disk && !layer) {

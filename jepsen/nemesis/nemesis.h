@@ -29,7 +29,7 @@ struct nemesis_kind {
     const char *targets; /* Words that may follow a colon: "one halves bridge ..." */
     const char *help;    /* One line. */
     bool needs_disk;     /* The disk layer (not bare_disk). */
-    bool needs_netns;    /* The proxy cannot do it. */
+    bool needs_shape;    /* Links that can be shaped: not veth. */
     bool in_swarm;       /* "swarm" draws it. */
 };
 

@@ -2,7 +2,7 @@
  *
  * A list is a text "1 2 3". A transaction [[:r k nil] [:append k v]] is a get and a cas
  * from what was read; where the cas does not match, nothing happened and it failed. So
- * each transaction reads and writes one key atomically, with what kvd offers today.
+ * each transaction reads and writes one key atomically, without kv.txn.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,21 +16,6 @@ enum {
     STAGE_READ = 0,   /* Even stages read, odd ones write. */
 };
 
-static void micros_set(struct work *w, const struct history_micro *micros,
-                       uint32_t count)
-{
-    uint32_t need = history_micro_pack(micros, count, NULL, 0);
-
-    w->kind = HISTORY_MICRO;
-    w->ints_count = 0;
-    for (uint32_t i = 0; i < need && !w->failed; i++) {
-        workload_push(w, 0);
-    }
-    if (!w->failed) {
-        (void)history_micro_pack(micros, count, w->ints, need);
-    }
-}
-
 /* The transaction as it is asked: what the list holds is not known. */
 static void txn_make(struct work *w, bool appends)
 {
@@ -41,7 +26,7 @@ static void txn_make(struct work *w, bool appends)
 
     w->f = HISTORY_TXN;
     snprintf(w->name, sizeof w->name, "list/%u", w->key);
-    micros_set(w, micros, appends ? 2 : 1);
+    workload_micros(w, micros, appends ? 2 : 1);
 }
 
 static void append_next(struct workload_state *s, struct work *w)
@@ -68,30 +53,6 @@ static struct kv_request append_request(struct workload_state *s, struct work *w
     return kv_cas(kv_str(w->name), old, kv_mem(w->text, w->text_len));
 }
 
-/* Reads "1 2 3" into the value's place: ints[0..count). */
-static bool list_parse(struct work *w, struct kv_view v)
-{
-    const char *p = v.data;
-    const char *end = p + v.len;
-    int64_t element;
-
-    w->ints_count = 0;
-    while (p < end) {
-        const char *space = memchr(p, ' ', (size_t)(end - p));
-        size_t len = (size_t)((space == NULL ? end : space) - p);
-
-        if (!workload_number(kv_mem(p, len), &element)) {
-            return false;
-        }
-        workload_push(w, element);
-        p += len + (space != NULL);
-        if (space != NULL && p == end) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* The transaction as it was answered: the list that `expected` holds. */
 static enum work_step txn_done(struct work *w, bool appends)
 {
@@ -99,21 +60,14 @@ static enum work_step txn_done(struct work *w, bool appends)
         {.key = w->key, .is_nil = w->expected_len == 0},
         {.is_append = true, .key = w->key, .element = w->extra},
     };
-    struct work packed = {.worker = w->worker};
 
-    if (!list_parse(w, kv_mem(w->expected, w->expected_len))) {
+    w->ints_count = 0;
+    if (!workload_list(w, kv_mem(w->expected, w->expected_len))) {
         return WORK_BAD;
     }
     micros[0].ids = w->ints;
     micros[0].ids_count = w->ints_count;
-    micros_set(&packed, micros, appends ? 2 : 1);
-    w->failed = w->failed || packed.failed;
-    w->ints_count = 0;
-    for (uint32_t i = 0; i < packed.ints_count; i++) {
-        workload_push(w, packed.ints[i]);
-    }
-    w->kind = HISTORY_MICRO;
-    workload_work_close(&packed);
+    workload_micros(w, micros, appends ? 2 : 1);
     return WORK_OK;
 }
 

@@ -10,8 +10,19 @@
 
 /* A workload is known by standing here. */
 static const struct workload *const workloads[] = {
-    &workload_register, &workload_set, &workload_counter,
-    &workload_append,   &workload_ids,
+    &workload_register,
+    &workload_set,
+    &workload_counter,
+    &workload_append,
+    &workload_ids,
+    &workload_txn,
+    &workload_bank,
+    &workload_once,
+    &workload_session,
+    &workload_watch,
+    &workload_watch_ring,
+    &workload_lockset,
+    &workload_lockset_unfenced,
 };
 
 const struct workload *workload_at(uint32_t at)
@@ -48,7 +59,8 @@ void workload_state_init(struct workload_state *s, const struct workload_setup *
     KV_ASSERT(setup->keys >= 1 && setup->keys <= WORKLOAD_LANES_MAX);
     KV_ASSERT(setup->workers >= setup->keys);
     KV_ASSERT(setup->nodes >= 1 && setup->ops_per_key >= 1);
-    *s = (struct workload_state){.setup = *setup};
+    memset(s, 0, sizeof *s);
+    s->setup = *setup;
     for (uint32_t i = 0; i < setup->keys; i++) {
         lane_fresh(s, &s->lanes[i], prng);
     }
@@ -97,10 +109,11 @@ void workload_push(struct work *w, int64_t v)
     w->ints[w->ints_count++] = v;
 }
 
+/* Puts bytes behind the first `at`. */
 static void bytes_set(struct work *w, char **text, size_t *cap, size_t *out_len,
-                      struct kv_view v)
+                      size_t at, struct kv_view v)
 {
-    size_t need = v.len + WORKLOAD_ROOM;
+    size_t need = at + v.len + WORKLOAD_ROOM;
 
     if (need > *cap) {
         char *grown = kv_mem_realloc(*text, need);
@@ -113,19 +126,25 @@ static void bytes_set(struct work *w, char **text, size_t *cap, size_t *out_len,
         *cap = need;
     }
     if (v.len > 0) {
-        memcpy(*text, v.data, v.len);
+        memcpy(*text + at, v.data, v.len);
     }
-    *out_len = v.len;
+    *out_len = at + v.len;
 }
 
 void workload_text(struct work *w, const void *data, size_t len)
 {
-    bytes_set(w, &w->text, &w->text_cap, &w->text_len, kv_mem(data, len));
+    bytes_set(w, &w->text, &w->text_cap, &w->text_len, 0, kv_mem(data, len));
 }
 
 void workload_expect(struct work *w, const void *data, size_t len)
 {
-    bytes_set(w, &w->expected, &w->expected_cap, &w->expected_len, kv_mem(data, len));
+    workload_expect_more(w, kv_mem(data, len), true);
+}
+
+void workload_expect_more(struct work *w, struct kv_view v, bool first)
+{
+    bytes_set(w, &w->expected, &w->expected_cap, &w->expected_len,
+              first ? 0 : w->expected_len, v);
 }
 
 bool workload_number(struct kv_view v, int64_t *out)
@@ -146,6 +165,77 @@ bool workload_number(struct kv_view v, int64_t *out)
     }
     *out = n;
     return true;
+}
+
+bool workload_list(struct work *w, struct kv_view v)
+{
+    const char *p = v.data;
+    const char *end = p + v.len;
+    int64_t number;
+
+    while (p < end) {
+        const char *space = memchr(p, ' ', (size_t)(end - p));
+        size_t len = (size_t)((space == NULL ? end : space) - p);
+
+        if (!workload_number(kv_mem(p, len), &number)) {
+            return false;
+        }
+        workload_push(w, number);
+        p += len + (space != NULL);
+        if (space != NULL && p == end) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void workload_micros(struct work *w, const struct history_micro *micros, uint32_t count)
+{
+    uint32_t need = history_micro_pack(micros, count, NULL, 0);
+    int64_t *packed = kv_mem_zalloc((need + 1) * sizeof *packed);
+
+    w->kind = HISTORY_MICRO;
+    if (packed == NULL || w->failed) {
+        kv_mem_free(packed);
+        w->failed = true;
+        w->ints_count = 0;
+        return;
+    }
+    (void)history_micro_pack(micros, count, packed, need);
+    kv_mem_free(w->ints);
+    w->ints = packed;
+    w->ints_count = need;
+    w->ints_cap = need + 1;
+}
+
+/* ---- transactions ---- */
+
+struct kv_request workload_txn_read(struct work *w)
+{
+    struct work_txn *t = &w->txn;
+
+    for (uint32_t i = 0; i < t->keys_count; i++) {
+        t->ops[i] = (struct kv_txn_op){.op = KV_OP_GET, .key = kv_str(t->keys[i].name)};
+    }
+    t->txn = (struct kv_txn){.then = t->ops, .then_count = t->keys_count};
+    return kv_transact(&t->txn);
+}
+
+struct kv_request workload_txn_write(struct work *w, uint32_t ops_count)
+{
+    struct work_txn *t = &w->txn;
+
+    for (uint32_t i = 0; i < t->keys_count; i++) {
+        t->compares[i] = (struct kv_compare){.what = KV_WHAT_REV,
+                                             .test = KV_TEST_EQ,
+                                             .key = kv_str(t->keys[i].name),
+                                             .rev = t->keys[i].rev};
+    }
+    t->txn = (struct kv_txn){.compares = t->compares,
+                             .compares_count = t->keys_count,
+                             .then = t->ops,
+                             .then_count = ops_count};
+    return kv_transact(&t->txn);
 }
 
 void workload_work_close(struct work *w)

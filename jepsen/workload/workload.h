@@ -7,12 +7,16 @@
  *
  * Outcomes are sorted in one place: an answer with an error never comes here. Certainly
  * not done ends the operation as fail, unknown as info. So an operation of several
- * requests must change something only by its last one.
+ * requests must change something only by its last one, or by the one behind which it
+ * says is_settled.
  *
  * Keys are numbers that count up: each of `keys` lanes works on a key until it has had
  * its share of operations, then on a fresh one, so that checking a key stays cheap.
  *
- * Needs:    jepsen/history.h, client/kv.h, raft/base/prng.h.
+ * A HISTORY_WATCH operation is no request: worker.c keeps its watch open for watch_ms,
+ * or until heard() says that it is over.
+ *
+ * Needs:    jepsen/history.h, client/kv.h, rpc/limits.h, raft/base/prng.h.
  * Used by:  jepsen/worker.c, run.c, judge.c.
  * Threads:  one.
  * Source:   jepsen.independent's concurrent-generator; reliability.md 2.1, 2.3.
@@ -26,12 +30,17 @@
 #include "client/kv.h"
 #include "jepsen/history.h"
 #include "raft/base/prng.h"
+#include "rpc/limits.h"
 
 enum {
     WORKLOAD_KEY_BYTES = 64,
     WORKLOAD_LANES_MAX = 64,
     WORKLOAD_CHECKERS_MAX = 8,
-    WORKLOAD_ROOM = 64, /* Bytes left behind a text, for one more element. */
+    WORKLOAD_ROOM = 128,   /* Bytes left behind a text, for a transaction's elements. */
+    WORKLOAD_TXN_KEYS = 5, /* Of one transaction. */
+    WORKLOAD_BANK_TOTAL = 50, /* In all accounts of a bank, always. */
+    WORKLOAD_WATCHERS = 15,
+    WORKLOAD_POS_BYTES = 2048, /* Of a position; more groups than a run has. */
 };
 
 /* What checkers a workload wants; judge.c knows how to call them. */
@@ -43,6 +52,27 @@ enum workload_check {
     WORKLOAD_CHECK_COUNTER, /* Reads within what was added. */
     WORKLOAD_CHECK_APPEND,  /* Cycles of list-append. */
     WORKLOAD_CHECK_IDS,     /* No id twice. */
+    WORKLOAD_CHECK_ONCE,    /* In the end exactly what was acknowledged. */
+    WORKLOAD_CHECK_SESSION, /* Nobody sees less than was seen before him. */
+    WORKLOAD_CHECK_BANK,    /* Each look at all accounts adds up. */
+    WORKLOAD_CHECK_WATCH,   /* Each change is told once, in order, and whole. */
+};
+
+/* A key of a transaction, as its first request found it. */
+struct work_key {
+    char name[WORKLOAD_KEY_BYTES];
+    uint64_t rev;   /* 0: it did not exist. */
+    int64_t number; /* The workload's own: a balance. */
+    size_t at, len; /* bytes: where its value lies in `expected` or `text`. */
+};
+
+/* What a workload sends by kv.txn; the request points into it. */
+struct work_txn {
+    struct kv_txn txn;
+    struct kv_compare compares[WORKLOAD_TXN_KEYS];
+    struct kv_txn_op ops[WORKLOAD_TXN_KEYS];
+    struct work_key keys[WORKLOAD_TXN_KEYS];
+    uint32_t keys_count;
 };
 
 /* One operation under way. The runner makes it zero but for worker and prng; next()
@@ -64,7 +94,12 @@ struct work {
     size_t text_len, text_cap;     /* bytes */
     char *expected;                /* cas: what must be there; workload_expect(). */
     size_t expected_len, expected_cap; /* bytes */
-    bool failed;                       /* No memory; the run ends as a harness error. */
+    struct work_txn txn;
+    uint64_t token;    /* Of a lock that was taken for the operation. */
+    uint32_t sleep_ms; /* Set by result(): WORK_MORE waits so long before it goes on. */
+    uint32_t watch_ms; /* HISTORY_WATCH: how long. */
+    bool is_settled;   /* Set by result(): it is done, whatever comes of the rest. */
+    bool failed;       /* No memory; the run ends as a harness error. */
 };
 
 enum work_step {
@@ -91,11 +126,23 @@ struct workload {
     enum workload_check checks[WORKLOAD_CHECKERS_MAX];
     enum history_f fs[4]; /* Operations that must succeed at least once... */
     uint32_t fs_count;
+    bool retries;       /* Clients know all nodes, and send again what got no answer. */
+    bool knows_all;     /* Clients know all nodes, and send each request once. */
+    bool passes_tokens; /* Before some reads a client is given another one's token; its
+                          * process is the value that the read begins with. */
+    enum kv_level level; /* Of reads, where --read-level does not say another one. */
 
     /* Chooses the next operation of w->worker. */
     void (*next)(struct workload_state *s, struct work *w);
     /* The request of w->stage; it may point into *w. */
     struct kv_request (*request)(struct workload_state *s, struct work *w);
+    /* What an operation HISTORY_WATCH watches, but for its callback; the options may
+     * point into both. */
+    struct kv_watch_options (*watch)(struct workload_state *s, struct work *w);
+    /* Takes what a watch told; NULL: its time is over. WORK_MORE: it goes on, unless
+     * the batch has an error. */
+    enum work_step (*heard)(struct workload_state *s, struct work *w,
+                            const struct kv_watch_batch *batch);
     /* Takes an answer without error. */
     enum work_step (*result)(struct workload_state *s, struct work *w,
                              const struct kv_result *r);
@@ -122,10 +169,32 @@ struct workload_lane {
     int64_t counter;  /* The workload's own, reset with the key: the next element. */
 };
 
+/* Where a watcher stands. */
+struct workload_place {
+    uint64_t revs[KV_GROUPS_MAX]; /* 0: not a group of its watch. */
+    size_t len;
+    uint8_t pos[WORKLOAD_POS_BYTES]; /* [len] */
+};
+
+/* Somebody who watches, goes away, and goes on from its position at another node. */
+struct workload_watcher {
+    bool is_busy;
+    bool is_slow;              /* Stays away for long. */
+    bool resumes;              /* Goes on from `at`. */
+    uint32_t refused;          /* Nodes in a row that do not keep it. */
+    uint64_t rest;             /* Away until so many operations were begun. */
+    struct workload_place at;  /* When its last operation ended. */
+    struct workload_place now; /* Of the one under way. */
+};
+
 struct workload_state {
     struct workload_setup setup;
     struct workload_lane lanes[WORKLOAD_LANES_MAX];
     uint32_t keys_count; /* Keys ever used are 0..keys_count-1. */
+    uint64_t begun;      /* watch: operations. */
+    struct workload_watcher watchers[WORKLOAD_WATCHERS];
+    uint64_t acked[KV_GROUPS_MAX]; /* watch: the last revision of a group that a writer
+                                    * knows of. */
 };
 
 /* Puts each lane onto a key of its own. */
@@ -154,8 +223,26 @@ void workload_push(struct work *w, int64_t v);
 void workload_text(struct work *w, const void *data, size_t len);
 void workload_expect(struct work *w, const void *data, size_t len);
 
+/* Adds to the expected bytes; `first` begins them anew. */
+void workload_expect_more(struct work *w, struct kv_view v, bool first);
+
 /* Reads a whole decimal int64. False when the bytes are none. */
 bool workload_number(struct kv_view v, int64_t *out);
+
+/* Reads a list "1 2 3" and appends its numbers to the value; false when it is none. */
+bool workload_list(struct work *w, struct kv_view v);
+
+/* Makes the value micro-operations; `ids` of their reads may lie in the value as it is.
+ * Sets w->failed without memory. */
+void workload_micros(struct work *w, const struct history_micro *micros,
+                     uint32_t count);
+
+/* ---- transactions ---- */
+
+/* A kv.txn that reads w->txn.keys, and one that changes nothing unless they all are as
+ * they were then: `ops` are the caller's to fill, behind it. Both point into *w. */
+struct kv_request workload_txn_read(struct work *w);
+struct kv_request workload_txn_write(struct work *w, uint32_t ops_count);
 
 /* Gives the memory of a work back. */
 void workload_work_close(struct work *w);
@@ -167,5 +254,13 @@ extern const struct workload workload_set;
 extern const struct workload workload_counter;
 extern const struct workload workload_append;
 extern const struct workload workload_ids;
+extern const struct workload workload_txn;
+extern const struct workload workload_bank;
+extern const struct workload workload_once;
+extern const struct workload workload_session;
+extern const struct workload workload_watch; /* Both in watch.c. */
+extern const struct workload workload_watch_ring;
+extern const struct workload workload_lockset; /* Both in lockset.c. */
+extern const struct workload workload_lockset_unfenced;
 
 #endif

@@ -1,6 +1,7 @@
 /* raft/base/arena.c - blocks from malloc, bytes from blocks. */
 #include "raft/base/arena.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -123,6 +124,11 @@ int arena_copy(struct arena *a, struct kv_bytes src, struct kv_bytes *out_copy)
     }
     *out_copy = kv_bytes(data, src.len);
     return 0;
+}
+
+void kv_mem_trim(void)
+{
+    (void)malloc_trim(0);
 }
 
 void *kv_mem_zalloc(size_t bytes)

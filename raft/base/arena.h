@@ -66,6 +66,11 @@ KV_MUST_CHECK void *kv_mem_zalloc(size_t bytes);
 /* Resizes as realloc does; NULL leaves the old object as it was. */
 KV_MUST_CHECK void *kv_mem_realloc(void *old, size_t bytes);
 
+/* Gives pages of freed objects back to the system that lie between others which stay.
+ * Takes milliseconds for a hundred megabytes, and who takes memory soon pays for each
+ * page again: for a process that has become quiet. */
+void kv_mem_trim(void);
+
 /* Gives back what kv_mem_zalloc() or kv_mem_realloc() handed out; NULL is fine. */
 void kv_mem_free(void *object);
 

@@ -102,13 +102,27 @@
     X(K33, "answers of an outdated configuration are counted", "")                    \
     X(K34, "a new R is believed before its W is committed", "")                       \
     X(K35, "W is lowered without both quorums", "")                                   \
+    X(K36, "a write is acknowledged before w replicas hold it", "")                   \
+    X(K37, "if_rev is not looked at", "")                                             \
+    X(K39, "a key that is overwritten keeps its time to live", "")                    \
+    X(K38, "a pending range delete is not looked at", "")                             \
     X(K21, "a session read does not wait for what the token names", "")               \
     X(K22, "the age of a stale read is always 0", "")                                 \
     X(K24, "a write's result is not kept", "")                                        \
     X(K25, "an expired request is applied", "")                                       \
     X(K26, "a request below the floor is applied", "")                                \
     X(K27, "a cas that did not swap is forgotten", "")                                \
-    X(K28, "records are forgotten before their time", "")
+    X(K28, "records are forgotten before their time", "")                             \
+    X(K40, "a read's fence is not looked at", "")                                     \
+    X(K41, "a higher token is let in and not noted", "")                              \
+    X(K42, "a keepalive is acknowledged though the end is proposed", "")              \
+    X(K43, "a new leader's leases have run out already", "")                          \
+    X(K44, "a token is given again after a release", "")                              \
+    X(K50, "a resumed watch skips a revision", "")                                    \
+    X(K51, "a watch's position is one ahead of what was applied", "")                 \
+    X(K52, "only the first change of a batch is matched", "")                         \
+    X(K53, "watches are not ended when a snapshot is taken over", "")                 \
+    X(K54, "a restarted node does not say what it does not keep", "")
 
 #ifdef KV_MUTANTS
 enum kv_bug {

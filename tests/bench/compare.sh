@@ -8,7 +8,8 @@
 # and the ratios new/old of rate and of processor time, taken within a round. On a busy
 # machine the processor time is what can be compared.
 #
-# Env: ROUNDS (5), SECONDS_EACH (4), KEYS (100000), VALUE_BYTES (256).
+# Env: ROUNDS (5), SECONDS_EACH (4), KEYS (100000), VALUE_BYTES (256), BENCH_ARGS (more
+# options of kvctl bench, as "--session on").
 . "$(dirname "$0")/../e2e/lib.sh"
 
 if [ $# -lt 2 ]; then
@@ -46,8 +47,9 @@ cpu_us() {
 bench() {
   local name=$1
   shift
+  # shellcheck disable=SC2086
   "$BIN/kvctl" --endpoints "$(cat "$work/c_$name/endpoints")" -o simple bench --keys "$keys" \
-    --bytes "$bytes" "$@" | awk 'NR == 2 { print $2, $3, $4, $6, $7, $8, $9 + $10 }'
+    --bytes "$bytes" "$@" ${BENCH_ARGS:-} | awk 'NR == 2 { print $2, $3, $4, $6, $7, $8, $9 + $10 }'
 }
 
 for name in old new; do

@@ -9,6 +9,9 @@
 # the times that the nodes measure themselves. Where `perf` is installed and allowed,
 # processor time by system call and, in user space, by source file (Debian: linux-perf).
 #
+# With SYSCALLS=1 a second run under strace counts system calls per request, by kind;
+# it slows the nodes down, so its commits are smaller than those of the first run.
+#
 # Env: SECONDS_EACH (6), KEYS (100000), VALUE_BYTES (256), BENCH_NODES (3).
 . "$(dirname "$0")/../e2e/lib.sh"
 
@@ -63,6 +66,25 @@ profile_one() {
     "$work/numbers" "$work/before" "$work/after" "$work/symbols" "$work/samples"
 }
 
+# syscalls_one OP CLIENTS FLIGHT: calls per request, summed over the nodes.
+syscalls_one() {
+  local pid flags=()
+  for pid in $(pids); do
+    flags+=(-p "$pid")
+  done
+  strace -f -c -qq -o "$work/strace" "${flags[@]}" &
+  pid=$!
+  sleep 1
+  ctl -o simple bench --mix "$1" --clients "$2" --flight "$3" --warmup 0s \
+    --duration "${seconds}s" --keys "$keys" --bytes "$bytes" > "$work/bench"
+  kill -INT $pid
+  wait $pid
+  awk -v done="$(awk 'NR == 2 { print $2 }' "$work/bench")" '
+    BEGIN { printf "  system calls per request, under strace:" }
+    $4 ~ /^[0-9]+$/ && $NF != "total" && $4 / done >= 0.005 { printf " %s %.2f", $NF, $4 / done }
+    END { print "" }' "$work/strace"
+}
+
 nm -A --defined-only "$BIN"/lib{base,raft,rpc,storage,server}.a > "$work/symbols" 2> /dev/null
 up "$nodes" > "$work/up.out" 2>&1 || { cat "$work/up.out"; exit 1; }
 ctl bench --fill --keys "$keys" --bytes "$bytes" --duration 1s > /dev/null || exit 1
@@ -70,6 +92,7 @@ sleep 4 # What was filled is checkpointed once nothing has changed for a second.
 for shape in "$@"; do
   IFS=: read -r op clients flight <<< "$shape"
   profile_one "$op" "$clients" "$flight" || { echo "profile: no numbers for $shape" >&2; exit 1; }
+  [ -z "${SYSCALLS:-}" ] || syscalls_one "$op" "$clients" "$flight"
   echo "load average $(cut -d' ' -f1-3 /proc/loadavg)"
   echo
 done

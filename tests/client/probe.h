@@ -32,6 +32,7 @@ struct probe {
     int error;
     enum kv_result_outcome outcome;
     uint32_t sendings;
+    bool repeated;
     uint64_t ended_ms;
     bool found;
     bool swapped;
@@ -54,6 +55,7 @@ static inline void probe_on_done(struct kv_client *client, const struct kv_resul
     p->error = r->error;
     p->outcome = r->outcome;
     p->sendings = r->sendings;
+    p->repeated = r->repeated;
     p->ended_ms = uv_hrtime() / 1000000;
     p->found = r->found;
     p->swapped = r->swapped;
@@ -92,6 +94,7 @@ static inline struct kv_options rig_options(struct rig *rig)
     options.routing = KV_ROUTE_ENDPOINTS;
     options.deadline_ms = 3000;
     options.seed = 1;
+    options.sessions = KV_SESSIONS_OFF; /* test_session.c has them on. */
     return options;
 }
 

@@ -226,7 +226,7 @@ static void range_goes_on_behind_the_first_page(void **state)
 {
     struct box *box = *state;
     struct kv_client *client = NULL;
-    char key[16];
+    char key[481];
     size_t lines = 0;
 
     assert_int_equal(kv_open(fake_server_endpoint(box->server), &client), 0);
@@ -234,6 +234,10 @@ static void range_goes_on_behind_the_first_page(void **state)
         const struct kv_result *r;
 
         (void)snprintf(key, sizeof key, "k%04d", i);
+        if (i == 999) { /* The last of a page: what is behind it has 481 bytes. */
+            memset(key + 5, 'x', 475);
+            key[480] = '\0';
+        }
         r = kv_wait(client, kv_put(kv_str(key), kv_str("v")));
         assert_int_equal(r->error, 0);
         kv_result_free(r);
@@ -430,6 +434,8 @@ static void wrong_usage_exits_2(void **state)
         {"get a -x", "unknown option -x"},
         {"get a --timeout", "needs a value"},
         {"get a --timeout soon", "write it like: --timeout 5s"},
+        {"get a --timeout 8d", "up to 7d"},
+        {"put a b --ttl 31d", "write it like: --ttl 10s"},
         {"get a -o xml", "simple, json, table"},
         {"get a --raw=yes", "takes no value"},
         {"range --limit 0", "--limit 10"},
@@ -496,14 +502,61 @@ static void an_unknown_outcome_exits_5(void **state)
 {
     struct box *box = *state;
 
-    fake_server_script(box->server, (struct fake_step){.action = FAKE_DROP_DONE});
-    assert_int_equal(run(box, "put k v"), 5);
-    assert_message(box, "Try: kvctl get k");
-    fake_server_script(box->server, (struct fake_step){.action = FAKE_SILENT});
+    fake_server_script(
+        box->server, (struct fake_step){.action = FAKE_SILENT, .times = FAKE_FOREVER});
     assert_int_equal(run(box, "incr n --timeout=0.2s"), 5);
     assert_message(box, "no answer within the deadline of ");
-    assert_int_equal(fake_server_requests(box->server, RPC_KV_PUT), 1);
+    assert_message(box, "Try: kvctl get n");
     assert_int_equal(fake_server_requests(box->server, RPC_KV_INCR), 1);
+}
+
+static void a_lost_answer_is_asked_for_again(void **state)
+{
+    struct box *box = *state;
+
+    fake_server_script(box->server, (struct fake_step){.action = FAKE_DROP_DONE});
+    assert_int_equal(run(box, "incr n"), 0);
+    assert_string_equal(box->out, "1\n");
+    assert_int_equal(fake_server_requests(box->server, RPC_KV_INCR), 2);
+}
+
+static void a_name_for_a_write_makes_it_happen_once(void **state)
+{
+    struct box *box = *state;
+
+    assert_int_equal(run(box, "incr n --idem order-1 --idem-ttl 10m"), 0);
+    assert_int_equal(run(box, "incr n --idem order-1 -o json"), 0);
+    assert_non_null(strstr(box->out, "\"repeated\":true"));
+    assert_int_equal(run(box, "incr n --idem order-2"), 0);
+    assert_string_equal(box->out, "2\n");
+    assert_int_equal(run(box, "incr n --idem-ttl 10m"), 2);
+    assert_int_equal(run(box, "incr n --idem x --idem-ttl 25h"), 2);
+    assert_int_equal(run(box, "get n --idem x"), 2);
+}
+
+static void a_token_is_kept_in_a_file(void **state)
+{
+    struct box *box = *state;
+    struct map *map = fake_server_map(&box->server, 1, 1, 1);
+    const uint32_t leaders[] = {1};
+    char before[OUT_MAX];
+    struct rpc_options o;
+
+    fake_server_set_map(box->server, map, leaders);
+    kv_mem_free(map);
+    assert_int_equal(run(box, "put k v"), 0);
+    assert_int_equal(run(box, "get k --token seen"), 0);
+    (void)slurp("seen", before);
+    assert_int_equal(strlen(before), 2 * 11 + 1);
+    assert_int_equal(run(box, "put k w --token seen"), 0);
+    assert_int_equal(run(box, "get k --token seen --level session"), 0);
+    assert_true(fake_server_options(box->server, RPC_KV_GET, &o));
+    assert_int_equal(o.level, RPC_SESSION);
+    assert_true((o.has & RPC_OPT_BIT(RPC_OPT_token)) != 0);
+    box->in_len = 0;
+    assert_int_equal(run(box, "get k --token in"), 7); /* An empty file: stdin's. */
+    assert_message(box, "in holds no token");
+    assert_int_equal(unlink("seen"), 0);
 }
 
 static void the_timeout_is_for_the_whole_command(void **state)
@@ -615,6 +668,9 @@ int main(int argc, char **argv)
         WITH_BOX(nobody_to_connect_to_exits_3),
         WITH_BOX(a_refusal_exits_4),
         WITH_BOX(an_unknown_outcome_exits_5),
+        WITH_BOX(a_lost_answer_is_asked_for_again),
+        WITH_BOX(a_name_for_a_write_makes_it_happen_once),
+        WITH_BOX(a_token_is_kept_in_a_file),
         WITH_BOX(the_timeout_is_for_the_whole_command),
         WITH_BOX(denied_exits_6_and_damage_7),
         WITH_BOX(finds_the_endpoints_below_the_current_folder),

@@ -102,6 +102,7 @@ static void outcomes_are_kept_apart(void **state)
         (struct fake_step){.method = RPC_KV_PUT, .action = FAKE_DROP_DONE, .times = 1});
     bed->o.clients = bed->o.flight = 1;
     bed->o.count = 50;
+    bed->o.sessions = KV_SESSIONS_OFF;
     assert_int_equal(load_run(&bed->o, &result), 0);
     assert_int_equal(result.kinds[LOAD_PUT].not_done, 7);
     assert_int_equal(result.kinds[LOAD_PUT].unknown, 1);

@@ -280,6 +280,73 @@ static void goes_to_another_node_when_the_leader_is_gone(void **state)
     }
 }
 
+/* A write hangs on the old leader; another node says who leads now. */
+static void a_write_goes_to_the_leader_it_is_told_of(void **state)
+{
+    struct cluster *c = *state;
+    struct kv_options options = cluster_options(c);
+    uint64_t begun_ms;
+    uint32_t leader;
+    uint32_t other;
+    struct probe p = {0};
+
+    options.sessions = KV_SESSIONS_ON; /* It may be sent again. */
+    options.deadline_ms = 15000; /* By itself it would leave after a third of it. */
+    rig_client(&c->rig, &options);
+    (void)rig_call(&c->rig, put_request());
+    wait_for_map(c, 5);
+    (void)rig_call(&c->rig, put_request()); /* Numbered: the session is open. */
+    leader = leader_of(c, "k");
+    other = leader % NODES + 1;
+    fake_server_script(c->servers[leader - 1],
+                       (struct fake_step){.method = RPC_KV_PUT,
+                                          .action = FAKE_SILENT,
+                                          .times = FAKE_FOREVER});
+    for (uint32_t i = 0; i < GROUPS; i++) {
+        c->leaders[i] = other;
+    }
+    for (uint32_t i = 0; i < NODES; i++) {
+        fake_server_set_map(c->servers[i], c->map, c->leaders);
+    }
+    begun_ms = uv_hrtime() / 1000000;
+    assert_int_equal(kv_start(c->rig.client, put_request(), probe_on_done, &p), 0);
+    for (int i = 0; i < 50; i++) {
+        (void)uv_run(&c->rig.loop, UV_RUN_NOWAIT);
+        uv_sleep(1);
+    }
+    fake_server_news(c->servers[other - 1], 4);
+    rig_run(&c->rig, &p, 1);
+    assert_int_equal(p.error, 0);
+    assert_int_equal(p.sendings, 2);
+    assert_string_equal(p.endpoint, endpoint_of(c, other));
+    assert_true(uv_hrtime() / 1000000 - begun_ms < 3000);
+}
+
+/* Of an older term: whoever says it knows less. */
+static void old_news_are_passed_over(void **state)
+{
+    struct cluster *c = *state;
+    uint32_t leader;
+    struct probe p;
+
+    (void)rig_call(&c->rig, put_request());
+    wait_for_map(c, 5);
+    leader = leader_of(c, "k");
+    fake_server_news(c->servers[0], 7);
+    for (int i = 0; i < 30; i++) {
+        (void)uv_run(&c->rig.loop, UV_RUN_NOWAIT);
+        uv_sleep(1);
+    }
+    cluster_tell(c, 5, 1); /* All think that another one leads, */
+    fake_server_news(c->servers[0], 6);
+    for (int i = 0; i < 30; i++) {
+        (void)uv_run(&c->rig.loop, UV_RUN_NOWAIT);
+        uv_sleep(1);
+    }
+    p = rig_call(&c->rig, put_request());
+    assert_string_equal(p.endpoint, endpoint_of(c, leader));
+}
+
 static void begins_at_an_endpoint_that_answers(void **state)
 {
     struct cluster *c = *state;
@@ -361,6 +428,8 @@ int main(int argc, char **argv)
         WITH_CLUSTER(follows_the_hint_of_not_leader),
         WITH_CLUSTER(survives_hints_that_are_no_address),
         WITH_CLUSTER(goes_to_another_node_when_the_leader_is_gone),
+        WITH_CLUSTER(a_write_goes_to_the_leader_it_is_told_of),
+        WITH_CLUSTER(old_news_are_passed_over),
         WITH_CLUSTER(begins_at_an_endpoint_that_answers),
         WITH_CLUSTER(asks_only_the_endpoints_when_told_so),
         WITH_CLUSTER(closes_connections_of_nodes_that_left),

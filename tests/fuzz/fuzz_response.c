@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rpc/event.h"
 #include "rpc/map.h"
 #include "rpc/msg.h"
 #include "rpc/scan.h"
@@ -71,6 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct rpc_decoder decoder;
     enum rpc_method method;
+    struct rpc_events events;
     struct rpc_reply r;
     struct scan s;
     size_t used;
@@ -87,6 +89,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     }
     rc = rpc_decoder_init(&decoder);
     KV_ASSERT(rc == 0);
+    if (rpc_events_decode(&decoder, kv_bytes(data + 1, used), &events) == 0) {
+        sum = touch(events.pos);
+        for (uint32_t i = 0; i < events.events.count; i++) {
+            struct rpc_event event;
+
+            rpc_event_get(&events, i, &event);
+            sum += touch(event.key) + touch(event.value) + touch(event.prev);
+        }
+        KV_ASSERT(sum != UINT64_MAX);
+    }
     if (rpc_reply_decode(&decoder, kv_bytes(data + 1, used), method, &r) == 0) {
         relay(kv_bytes(data + 1, used));
         sum = touch_lists(&r) + touch(r.value) + touch(r.next) + touch(r.error_text) +

@@ -44,11 +44,16 @@ static inline void env_dir_remove(const char *dir)
     }
 }
 
-/* Skips the test when the environment needs root and we are not. */
+/* Skips the test when the environment needs root and we are not, or what the kernel
+ * lacks. */
 static inline void env_needs_root(enum cluster_env env)
 {
-    if (env == CLUSTER_NETNS && geteuid() != 0) {
+    if ((env == CLUSTER_NETNS || env == CLUSTER_VETH) && geteuid() != 0) {
         fprintf(stderr, "# skipped: network namespaces need root\n");
+        skip();
+    }
+    if (env == CLUSTER_VETH && system("unshare -n nft add table bridge kvj") != 0) {
+        fprintf(stderr, "# skipped: no nft for bridges here\n");
         skip();
     }
 }

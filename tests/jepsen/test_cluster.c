@@ -38,6 +38,12 @@ static void serves_in_namespaces(void **state)
     serves(CLUSTER_NETNS);
 }
 
+static void serves_over_a_bridge(void **state)
+{
+    (void)state;
+    serves(CLUSTER_VETH);
+}
+
 static void serves_behind_proxies(void **state)
 {
     (void)state;
@@ -91,6 +97,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(serves_in_namespaces),
+        cmocka_unit_test(serves_over_a_bridge),
         cmocka_unit_test(serves_behind_proxies),
         cmocka_unit_test(links_are_back_soon_after_a_cut),
     };

@@ -154,6 +154,10 @@ KIND_TEST(partitions_cut_and_heal_in_namespaces, CLUSTER_NETNS, 5, "partition:on
           "partition:bridge", "partition:leaders", "partition:one-in",
           "partition:one-out", "partition:majority-in", "partition:bridge-in",
           "partition:leaders-out")
+KIND_TEST(partitions_cut_and_heal_over_a_bridge, CLUSTER_VETH, 5, "partition:one",
+          "partition:majority", "partition:majorities-ring", "partition:bridge",
+          "partition:leaders", "partition:one-in", "partition:majority-out",
+          "power:one")
 KIND_TEST(partitions_cut_and_heal_behind_proxies, CLUSTER_PROXY, 3, "partition:one",
           "partition:majorities-ring", "partition:leaders", "partition:one-in",
           "partition:one-out")
@@ -226,6 +230,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(partitions_cut_and_heal_in_namespaces),
+        cmocka_unit_test(partitions_cut_and_heal_over_a_bridge),
         cmocka_unit_test(partitions_cut_and_heal_behind_proxies),
         cmocka_unit_test(packets_are_late_lost_doubled_and_reordered),
         cmocka_unit_test(streams_are_late),

@@ -47,6 +47,32 @@ static void numbers_have_bounds(void **state)
     assert_int_equal(parse("--seed", "18446744073709551616"), KV_EINVAL);
 }
 
+static void a_read_level_is_checked(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("--read-level", "stale"), 0);
+    assert_int_equal(options_finish(&o, error, sizeof error), 0);
+    assert_int_equal(options_level(&o), 3);
+    assert_int_equal(parse("--read-level", "fresh"), 0);
+    assert_int_equal(options_finish(&o, error, sizeof error), KV_EINVAL);
+    assert_int_equal(parse("--read-level", "quorum"), 0);
+    assert_int_equal(options_level(&o), 1);
+    o.workload = "set"; /* It reads by range. */
+    assert_int_equal(options_finish(&o, error, sizeof error), KV_EINVAL);
+    assert_int_equal(parse("--nodes", "3"), 0);
+    assert_int_equal(options_level(&o), -1);
+}
+
+static void an_environment_is_checked(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("--env", "veth"), 0);
+    assert_int_equal(options_finish(&o, error, sizeof error), 0);
+    assert_int_equal(parse("--env", "vet"), 0);
+    assert_int_equal(options_finish(&o, error, sizeof error), KV_EINVAL);
+    assert_string_equal(error, "--env vet: auto, netns, veth or proxy");
+}
+
 static void derives_what_was_not_given(void **state)
 {
     (void)state;
@@ -104,6 +130,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_what_it_does_not_know),
         cmocka_unit_test(numbers_have_bounds),
+        cmocka_unit_test(a_read_level_is_checked),
+        cmocka_unit_test(an_environment_is_checked),
         cmocka_unit_test(derives_what_was_not_given),
         cmocka_unit_test(splits_the_flags_for_kvd),
         cmocka_unit_test(refuses_values_that_contradict),

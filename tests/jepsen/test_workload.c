@@ -63,7 +63,7 @@ static void each_workload_is_found_by_its_name(void **unused)
         assert_true(w->checks[0] != WORKLOAD_CHECK_END);
         assert_true(w->fs_count >= 1);
     }
-    assert_int_equal(count, 5);
+    assert_true(count >= 9);
     assert_null(workload_find("nothing"));
 }
 
@@ -307,6 +307,85 @@ static void an_element_of_another_set_is_bad(void **unused)
     workload_work_close(&k);
 }
 
+/* ---- lock-set ---- */
+
+/* An add to the end; returns what its put carries as fence. */
+static uint64_t lockset_fence(const struct workload *w)
+{
+    struct kv_result held = {.held = true, .token = 77};
+    struct kv_result read = found("4 5");
+    struct work k = work_of(0);
+    struct kv_request q;
+    uint64_t token;
+
+    next_of(w, &k, HISTORY_ADD);
+    q = w->request(&state, &k);
+    assert_int_equal(q.op, KV_OP_LOCK);
+    assert_int_equal(w->result(&state, &k, &held), WORK_MORE);
+    k.stage = 1;
+    q = w->request(&state, &k);
+    assert_int_equal(q.op, KV_OP_GET);
+    token = q.fence_token;
+    assert_int_equal(w->result(&state, &k, &read), WORK_MORE);
+    assert_false(k.is_settled);
+    k.stage = 2;
+    q = w->request(&state, &k);
+    assert_int_equal(q.op, KV_OP_PUT);
+    assert_int_equal(q.fence_token, token);
+    assert_memory_equal(q.value.data, "4 5 ", 4);
+    assert_int_equal(w->result(&state, &k, &read), WORK_MORE);
+    assert_true(k.is_settled);
+    k.stage = 3;
+    q = w->request(&state, &k);
+    assert_int_equal(q.op, KV_OP_LOCK_RELEASE);
+    assert_int_equal(q.lock_token, 77);
+    assert_int_equal(w->result(&state, &k, &held), WORK_OK);
+    workload_work_close(&k);
+    return token;
+}
+
+static void an_add_under_a_lock_carries_its_token_where_it_is_fenced(void **unused)
+{
+    (void)unused;
+    assert_int_equal(lockset_fence(&workload_lockset), 77);
+    assert_int_equal(lockset_fence(&workload_lockset_unfenced), 0);
+}
+
+static void an_add_whose_lock_was_not_got_has_failed(void **unused)
+{
+    struct kv_result waits = {.place = 3};
+    struct work k = work_of(0);
+
+    (void)unused;
+    next_of(&workload_lockset, &k, HISTORY_ADD);
+    (void)workload_lockset.request(&state, &k);
+    assert_int_equal(workload_lockset.result(&state, &k, &waits), WORK_FAIL);
+    workload_work_close(&k);
+}
+
+static void some_clients_sleep_for_longer_than_their_lease(void **unused)
+{
+    struct kv_result held = {.held = true, .token = 77};
+    struct kv_result read = found(NULL);
+    uint32_t sleeps = 0;
+
+    (void)unused;
+    for (int i = 0; i < 400; i++) {
+        struct work k = work_of(0);
+        struct kv_request q;
+
+        next_of(&workload_lockset, &k, HISTORY_ADD);
+        q = workload_lockset.request(&state, &k);
+        (void)workload_lockset.result(&state, &k, &held);
+        k.stage = 1;
+        (void)workload_lockset.result(&state, &k, &read);
+        sleeps += k.sleep_ms > q.ttl_ms;
+        assert_true(k.sleep_ms == 0 || k.sleep_ms > q.ttl_ms);
+        workload_work_close(&k);
+    }
+    assert_in_range(sleeps, 1, 40);
+}
+
 /* ---- counter, ids ---- */
 
 static void a_counter_that_is_absent_is_zero(void **unused)
@@ -344,6 +423,169 @@ static void ids_of_two_generators_differ(void **unused)
     workload_work_close(&b);
 }
 
+/* ---- txn ---- */
+
+/* Answers a first request: list i of the transaction holds values[i]. */
+static struct kv_result lists_found(const char *const *values, uint32_t count,
+                                    struct kv_txn_result *results)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        results[i] = (struct kv_txn_result){.found = values[i] != NULL, .rev = 10 + i};
+        results[i].value = values[i] == NULL ? kv_nil() : kv_str(values[i]);
+    }
+    return (struct kv_result){
+        .succeeded = true, .results = results, .results_count = count};
+}
+
+/* A transaction [[:r 0] [:append 0 5] [:r 0] [:append 1 6]]. */
+static void mixed_txn(struct work *k)
+{
+    const struct history_micro micros[4] = {
+        {.key = 0, .is_nil = true},
+        {.is_append = true, .key = 0, .element = 5},
+        {.key = 0, .is_nil = true},
+        {.is_append = true, .key = 1, .element = 6},
+    };
+
+    workload_txn.next(&state, k); /* Its kind and lane; what it asks is replaced. */
+    workload_micros(k, micros, 4);
+    k->txn.keys_count = 2;
+    k->txn.keys[0] = (struct work_key){.name = "{txn/0}/0", .number = 0};
+    k->txn.keys[1] = (struct work_key){.name = "{txn/0}/1", .number = 1};
+}
+
+static void a_txn_puts_back_what_it_read_unless_it_changed(void **unused)
+{
+    const struct workload *w = &workload_txn;
+    const char *const values[2] = {"3 4", NULL};
+    struct kv_txn_result results[2];
+    struct work k = work_of(0);
+    struct kv_result r;
+    struct kv_request q;
+
+    (void)unused;
+    mixed_txn(&k);
+    q = w->request(&state, &k);
+    assert_int_equal(q.op, KV_OP_TXN);
+    assert_int_equal(q.txn->then_count, 2);
+    assert_int_equal(q.txn->then[1].op, KV_OP_GET);
+    r = lists_found(values, 2, results);
+    results[1].rev = 0;
+    assert_int_equal(w->result(&state, &k, &r), WORK_MORE);
+    k.stage++;
+    q = w->request(&state, &k);
+    assert_int_equal(q.txn->compares_count, 2);
+    assert_int_equal(q.txn->compares[0].what, KV_WHAT_REV);
+    assert_int_equal(q.txn->compares[0].rev, 10);
+    assert_int_equal(q.txn->compares[1].rev, 0);
+    assert_int_equal(q.txn->then_count, 2);
+    assert_true(view_is(q.txn->then[0].value, "3 4 5"));
+    assert_true(view_is(q.txn->then[1].value, "6"));
+    r = (struct kv_result){.succeeded = false};
+    assert_int_equal(w->result(&state, &k, &r), WORK_MORE); /* Read again. */
+    workload_work_close(&k);
+}
+
+static void a_txn_reads_what_it_appended_itself(void **unused)
+{
+    const struct workload *w = &workload_txn;
+    const char *const values[2] = {"3 4", "9"};
+    struct kv_txn_result results[2];
+    struct work k = work_of(0);
+    struct history h;
+    struct history_op op = {.process = 0, .type = HISTORY_INVOKE, .f = HISTORY_TXN};
+    struct history_micro m;
+    struct kv_result r;
+    uint32_t at = 0;
+
+    (void)unused;
+    history_init(&h);
+    mixed_txn(&k);
+    r = lists_found(values, 2, results);
+    assert_int_equal(w->result(&state, &k, &r), WORK_MORE);
+    k.stage++;
+    (void)w->request(&state, &k);
+    r = (struct kv_result){.succeeded = true};
+    assert_int_equal(w->result(&state, &k, &r), WORK_OK);
+    assert_int_equal(history_append(&h, &op, k.kind, k.ints, k.ints_count), 0);
+    assert_true(history_micro_next(&h, &h.ops[0].value, &at, &m));
+    assert_int_equal(m.ids_count, 2);
+    assert_true(history_micro_next(&h, &h.ops[0].value, &at, &m));
+    assert_true(m.is_append);
+    assert_true(history_micro_next(&h, &h.ops[0].value, &at, &m));
+    assert_int_equal(m.ids_count, 3);
+    assert_int_equal(m.ids[2], 5);
+    assert_true(history_micro_next(&h, &h.ops[0].value, &at, &m));
+    assert_int_equal(m.element, 6);
+    history_close(&h);
+    workload_work_close(&k);
+}
+
+/* ---- bank ---- */
+
+static void a_transfer_moves_what_is_there(void **unused)
+{
+    const struct workload *w = &workload_bank;
+    const char *const values[2] = {"7", NULL};
+    struct kv_txn_result results[2];
+    struct work k = work_of(0);
+    struct kv_result r;
+    struct kv_request q;
+
+    (void)unused;
+    next_of(w, &k, HISTORY_TRANSFER);
+    assert_int_not_equal(k.ints[0], k.ints[1]);
+    k.ints[2] = 5;
+    r = lists_found(values, 2, results);
+    results[1].rev = 0;
+    assert_int_equal(w->result(&state, &k, &r), WORK_MORE);
+    k.stage++;
+    q = w->request(&state, &k); /* The second account holds what all begin with. */
+    assert_int_equal(q.txn->compares_count, 2);
+    assert_true(view_is(q.txn->then[0].value, "2"));
+    assert_true(view_is(q.txn->then[1].value, "15"));
+    results[1].rev = 4;
+    results[1].found = true;
+    results[1].value = kv_str("1");
+    k.stage++;
+    assert_int_equal(w->result(&state, &k, &r), WORK_MORE);
+    k.stage++;
+    q = w->request(&state, &k);
+    assert_int_equal(q.txn->compares_count, 1);
+    assert_int_equal(q.txn->then[0].delta, -5);
+    assert_int_equal(q.txn->then[1].delta, 5);
+    results[0].value = kv_str("4"); /* Too little for it. */
+    k.stage++;
+    assert_int_equal(w->result(&state, &k, &r), WORK_FAIL);
+    workload_work_close(&k);
+}
+
+static void a_look_reads_all_accounts_of_its_bank(void **unused)
+{
+    const struct workload *w = &workload_bank;
+    const struct kv_item items[] = {
+        {.key = kv_str("{bank/0}/3"), .value = kv_str("8")}};
+    const struct kv_item other[] = {
+        {.key = kv_str("{bank/1}/3"), .value = kv_str("8")}};
+    struct kv_txn_result result = {.items = items, .items_count = 1};
+    struct work k = work_of(3); /* A reader. */
+    struct kv_result r = {.succeeded = true, .results = &result, .results_count = 1};
+
+    (void)unused;
+    do {
+        next_of(w, &k, HISTORY_READ);
+    } while (w->request(&state, &k).txn->then[0].op != KV_OP_RANGE);
+    k.key = 0;
+    memcpy(k.txn.keys[3].name, "{bank/0}/3", 11);
+    assert_int_equal(w->result(&state, &k, &r), WORK_OK);
+    assert_int_equal(k.ints_count, 5);
+    assert_int_equal(k.ints[3], 8);
+    assert_int_equal(k.ints[4], 10);
+    result.items = other;
+    assert_int_equal(w->result(&state, &k, &r), WORK_BAD);
+    workload_work_close(&k);
+}
+
 static void final_reads_cover_every_key_that_was_used(void **unused)
 {
     struct work k = work_of(0);
@@ -379,8 +621,16 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(a_list_that_is_none_is_bad, begin),
         cmocka_unit_test_setup(a_set_is_read_page_by_page, begin),
         cmocka_unit_test_setup(an_element_of_another_set_is_bad, begin),
+        cmocka_unit_test_setup(an_add_under_a_lock_carries_its_token_where_it_is_fenced,
+                               begin),
+        cmocka_unit_test_setup(an_add_whose_lock_was_not_got_has_failed, begin),
+        cmocka_unit_test_setup(some_clients_sleep_for_longer_than_their_lease, begin),
         cmocka_unit_test_setup(a_counter_that_is_absent_is_zero, begin),
         cmocka_unit_test_setup(ids_of_two_generators_differ, begin),
+        cmocka_unit_test_setup(a_txn_puts_back_what_it_read_unless_it_changed, begin),
+        cmocka_unit_test_setup(a_txn_reads_what_it_appended_itself, begin),
+        cmocka_unit_test_setup(a_transfer_moves_what_is_there, begin),
+        cmocka_unit_test_setup(a_look_reads_all_accounts_of_its_bank, begin),
         cmocka_unit_test_setup(final_reads_cover_every_key_that_was_used, begin),
     };
 

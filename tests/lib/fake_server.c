@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "raft/base/arena.h"
+#include "rpc/news.h"
 #include "rpc/scan.h"
 #include "tests/lib/fake_store.h"
 
@@ -15,6 +16,7 @@ enum {
     FAKE_READ_BYTES = 64 * 1024,
     FAKE_IN_BYTES_MAX = KV_REQUEST_BYTES_MAX + 2 * FAKE_READ_BYTES,
     FAKE_BACKLOG = 128,
+    FAKE_OPTIONS_KEPT = 512,
 };
 
 /* One accepted connection; lives until the server stops. */
@@ -51,10 +53,11 @@ struct fake_server {
     uv_mutex_t lock;
     bool wants_stop;
     bool wants_drop;
+    uint64_t wants_news; /* The term; 0: no. */
     struct fake_step steps[FAKE_STEPS_MAX];
     uint32_t steps_count;
     uint32_t requests[RPC_METHODS_COUNT];
-    struct rpc_options options[RPC_METHODS_COUNT];
+    struct rpc_options options[RPC_METHODS_COUNT][FAKE_OPTIONS_KEPT];
     uint32_t connections;
     uint32_t open;
     struct map *map;
@@ -280,8 +283,8 @@ static struct fake_step step_take(struct fake_server *s, const struct rpc_reques
     struct fake_step found = {.action = FAKE_OK};
 
     uv_mutex_lock(&s->lock);
+    s->options[q->method][s->requests[q->method] % FAKE_OPTIONS_KEPT] = q->options;
     s->requests[q->method]++;
-    s->options[q->method] = q->options;
     for (uint32_t i = 0; i < s->steps_count; i++) {
         struct fake_step *step = &s->steps[i];
 
@@ -415,14 +418,43 @@ static void close_rest(uv_handle_t *handle, void *ctx)
     }
 }
 
+static void news_send(struct fake_server *s, uint64_t term)
+{
+    struct buf b;
+
+    buf_init(&b, 64 * 1024);
+    uv_mutex_lock(&s->lock);
+    rpc_leaders_begin(&b, s->map->groups_count);
+    for (uint32_t i = 0; i < s->map->groups_count; i++) {
+        const struct rpc_leader leader = {
+            .group = s->map->groups[i].id, .node = s->leaders[i], .term = term};
+
+        rpc_leaders_add(&b, &leader);
+    }
+    s->wants_news = 0;
+    uv_mutex_unlock(&s->lock);
+    for (struct fake_conn *conn = s->conns; conn != NULL; conn = conn->next) {
+        if (conn->is_open) {
+            send_bytes(conn, b.data, b.len, 0);
+        }
+    }
+    buf_close(&b);
+}
+
 static void on_async(uv_async_t *async)
 {
     struct fake_server *s = async->data;
+    uint64_t wants_news;
     bool wants_stop;
 
     uv_mutex_lock(&s->lock);
     wants_stop = s->wants_stop;
+    wants_news = s->wants_news;
     uv_mutex_unlock(&s->lock);
+    if (wants_news != 0 && !wants_stop) {
+        news_send(s, wants_news);
+        return;
+    }
     for (struct fake_conn *conn = s->conns; conn != NULL; conn = conn->next) {
         conn_close(conn);
     }
@@ -547,6 +579,14 @@ void fake_server_limit(struct fake_server *s, uint32_t items)
     uv_mutex_unlock(&s->lock);
 }
 
+void fake_server_news(struct fake_server *s, uint64_t term)
+{
+    uv_mutex_lock(&s->lock);
+    s->wants_news = term;
+    uv_mutex_unlock(&s->lock);
+    (void)uv_async_send(&s->async);
+}
+
 void fake_server_drop_all(struct fake_server *s)
 {
     bool is_done = false;
@@ -593,16 +633,31 @@ uint32_t fake_server_open(struct fake_server *s)
     return count;
 }
 
-bool fake_server_options(struct fake_server *s, enum rpc_method method,
-                         struct rpc_options *out)
+bool fake_server_options_at(struct fake_server *s, enum rpc_method method, uint32_t i,
+                            struct rpc_options *out)
 {
     bool has;
 
     uv_mutex_lock(&s->lock);
-    has = s->requests[method] > 0;
-    *out = s->options[method];
+    has = i < s->requests[method] && s->requests[method] - i <= FAKE_OPTIONS_KEPT;
+    *out = s->options[method][i % FAKE_OPTIONS_KEPT];
     uv_mutex_unlock(&s->lock);
     return has;
+}
+
+bool fake_server_options(struct fake_server *s, enum rpc_method method,
+                         struct rpc_options *out)
+{
+    uint32_t count = fake_server_requests(s, method);
+
+    return count > 0 && fake_server_options_at(s, method, count - 1, out);
+}
+
+void fake_server_time(struct fake_server *s, uint64_t time_ms)
+{
+    uv_mutex_lock(&s->lock);
+    s->store.time_ms = time_ms;
+    uv_mutex_unlock(&s->lock);
 }
 
 struct map *fake_server_map(struct fake_server *const *servers, uint32_t servers_count,

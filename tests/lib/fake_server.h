@@ -74,8 +74,14 @@ void fake_server_script(struct fake_server *s, struct fake_step step);
 void fake_server_set_map(struct fake_server *s, const struct map *map,
                          const uint32_t *leaders);
 
+/* Tells all its connections who leads, as cluster.map would, in this term (>= 1). */
+void fake_server_news(struct fake_server *s, uint64_t term);
+
 /* A range has at most so many items, whatever was asked; 0: as asked. */
 void fake_server_limit(struct fake_server *s, uint32_t items);
+
+/* The cluster's time that hello tells; 1 without it. */
+void fake_server_time(struct fake_server *s, uint64_t time_ms);
 
 /* Closes all its connections now. */
 void fake_server_drop_all(struct fake_server *s);
@@ -89,6 +95,10 @@ uint32_t fake_server_open(struct fake_server *s);        /* Open now. */
 /* Options of the newest request of a method; false when there was none. */
 bool fake_server_options(struct fake_server *s, enum rpc_method method,
                          struct rpc_options *out);
+
+/* Those of the i-th request of a method, from 0; false when it was not kept. */
+bool fake_server_options_at(struct fake_server *s, enum rpc_method method, uint32_t i,
+                            struct rpc_options *out);
 
 /* ---- maps ---- */
 

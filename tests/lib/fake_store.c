@@ -82,6 +82,8 @@ void fake_store_init(struct fake_store *s)
     s->rev = 0;
     s->cluster = 0;
     s->limit = 0;
+    s->time_ms = 1;
+    s->records_count = 0;
     s->count = 0;
 }
 
@@ -116,15 +118,50 @@ static void answer_cas(struct fake_store *s, const struct rpc_request *q,
     rpc_reply_cas(b, q->msgid, at, &result);
 }
 
+/* The record of a request, a new one where there is none; NULL without session. */
+static struct fake_record *record_of(struct fake_store *s, const struct rpc_request *q,
+                                     bool *out_is_new)
+{
+    const struct rpc_options *o = &q->options;
+    struct fake_record *r;
+
+    *out_is_new = false;
+    if (o->session == 0 && o->idem.len == 0) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < s->records_count; i++) {
+        r = &s->records[i];
+        if (r->session == o->session && r->seq == o->seq &&
+            kv_bytes_equal(kv_bytes_str(r->idem), o->idem)) {
+            return r;
+        }
+    }
+    KV_ASSERT(s->records_count < FAKE_RECORDS_MAX && o->idem.len < sizeof r->idem);
+    *out_is_new = true;
+    r = &s->records[s->records_count++];
+    *r = (struct fake_record){.session = o->session, .seq = o->seq};
+    (void)snprintf(r->idem, sizeof r->idem, "%.*s", (int)o->idem.len,
+                   o->idem.len > 0 ? (const char *)o->idem.data : "");
+    return r;
+}
+
 static void answer_incr(struct fake_store *s, const struct rpc_request *q,
                         const struct rpc_at *at, struct buf *b)
 {
+    bool is_new;
+    struct fake_record *record = record_of(s, q, &is_new);
+    struct rpc_at again = *at;
     struct rpc_item *item = find(s, q->key);
     struct rpc_error error = {0};
     char text[32];
     char *end = NULL;
     int64_t value = 0;
 
+    if (record != NULL && !is_new) {
+        again.repeated = true;
+        rpc_reply_incr(b, q->msgid, &again, record->number, record->rev);
+        return;
+    }
     if (item != NULL) {
         value = strtoll((const char *)item->value.data, &end, 10);
         if (item->value.len == 0 ||
@@ -141,6 +178,10 @@ static void answer_incr(struct fake_store *s, const struct rpc_request *q,
     }
     (void)snprintf(text, sizeof text, "%lld", (long long)value);
     put(s, q->key, kv_bytes_str(text));
+    if (record != NULL) {
+        record->number = value;
+        record->rev = s->rev;
+    }
     rpc_reply_incr(b, q->msgid, at, value, s->rev);
 }
 
@@ -173,7 +214,7 @@ void fake_store_answer(struct fake_store *s, const struct rpc_request *q,
                                     .proto = RPC_PROTO,
                                     .node = at->node,
                                     .cluster = s->cluster,
-                                    .time_ms = 1};
+                                    .time_ms = s->time_ms};
     struct rpc_error error = {0};
     bool deleted;
 

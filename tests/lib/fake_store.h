@@ -10,13 +10,26 @@
 #include "rpc/msg.h"
 
 enum {
-    FAKE_ITEMS_MAX = 4096
+    FAKE_ITEMS_MAX = 4096,
+    FAKE_RECORDS_MAX = 4096,
+};
+
+/* What came of an incr with a session, or with an idempotency key (session 0). */
+struct fake_record {
+    uint64_t session;
+    uint64_t seq;
+    char idem[32];
+    int64_t number;
+    uint64_t rev;
 };
 
 struct fake_store {
     uint64_t rev;
     uint64_t cluster; /* What hello says. */
+    uint64_t time_ms; /* What hello says, 1. */
     uint32_t limit;   /* Of items in a range; 0: as asked. */
+    uint32_t records_count;
+    struct fake_record records[FAKE_RECORDS_MAX];
     uint32_t count;
     struct rpc_item items[FAKE_ITEMS_MAX]; /* Ascending keys; bytes are its own. */
 };

@@ -27,7 +27,7 @@
 enum {
     NET_NODES_MAX = 8,
     NET_LINKS_MAX = 4096,
-    NET_CLIENTS_MAX = 64,
+    NET_CLIENTS_MAX = 512,
     NET_LOG_LINES = 4096,
     NET_PEER_PORT = 2000, /* + id */
     NET_CLIENT_PORT = 1000,

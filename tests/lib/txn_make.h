@@ -1,7 +1,7 @@
 /* tests/lib/txn_make.h - lists of kv.txn made into the body of a command.
  *
  * Needs:    cmocka, server/txn.h.
- * Used by:  tests/server/test_txn.c, test_apply_txn.c.
+ * Used by:  tests/server/test_txn.c, test_apply_txn.c, test_pending.c.
  * Threads:  one.
  */
 #ifndef KV_TESTS_LIB_TXN_MAKE_H

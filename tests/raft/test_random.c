@@ -140,6 +140,8 @@ static void new_weather(struct world *w)
          .time = 110},
         {.drop = 10, .reorder = 20, .crash = 8, .odd = 4, .persist = 90, .time = 120},
         {.drop = 5, .links = 4, .crash = 1, .change = 4, .persist = 200, .time = 120},
+        /* Snapshots for those whose logs go on, with configurations behind them. */
+        {.drop = 5, .twice = 20, .change = 6, .odd = 8, .persist = 220, .time = 90},
         {.drop = 20, .reorder = 20, .hunt = 12, .persist = 150, .time = 150},
         {.drop = 5, .twice = 20, .hunt = 4, .persist = 200, .time = 100},
         {.twice = 150, .reorder = 500, .odd = 6, .persist = 60, .time = 140},

@@ -100,7 +100,10 @@ static void request_seeds(void **state)
 
     (void)state;
     buf_init(&b, 64 * 1024);
-    for (int m = 1; m <= RPC_CLUSTER_MAP; m++) {
+    for (int m = 1; m < RPC_METHODS_COUNT; m++) {
+        if (!rpc_method_is_served((enum rpc_method)m) || m == RPC_KV_TXN) {
+            continue;
+        }
         rpc_request_init(&q, (enum rpc_method)m, 0xffffffff);
         q.key = BYTES("key");
         q.value = BYTES("value");
@@ -109,8 +112,17 @@ static void request_seeds(void **state)
         q.begin = BYTES("a");
         q.end = BYTES("z");
         q.delta = -5;
+        q.token = 77;
+        q.session = 7;
+        q.permits = 3;
+        q.group = 1;
+        q.w = 2;
         q.options.deadline_ms = 1000;
         q.options.has = RPC_OPT_BIT(RPC_OPT_deadline_ms);
+        if (rpc_method_lock(q.method) == RPC_LOCK_ACQUIRE) {
+            q.options.owner = BYTES("owner");
+            q.options.has |= RPC_OPT_BIT(RPC_OPT_owner);
+        }
         request_seed(rpc_method_name(q.method), &q, &b);
     }
     rpc_request_init(&q, RPC_KV_RANGE, 1);
@@ -127,6 +139,17 @@ static void request_seeds(void **state)
                     RPC_OPT_BIT(RPC_OPT_max_age_ms) | RPC_OPT_BIT(RPC_OPT_wait_ms) |
                     RPC_OPT_BIT(RPC_OPT_forward);
     request_seed("read_options", &q, &b);
+    rpc_request_init(&q, RPC_KV_WATCH, 1);
+    q.is_range = true;
+    q.begin = BYTES("a");
+    q.end = BYTES("b");
+    q.options.prev = true;
+    q.options.only = RPC_ONLY_DEL;
+    q.options.pos = BYTES("pos");
+    q.options.has = RPC_OPT_BIT(RPC_OPT_prev) | RPC_OPT_BIT(RPC_OPT_only) |
+                    RPC_OPT_BIT(RPC_OPT_pos) | RPC_OPT_BIT(RPC_OPT_group);
+    q.options.group = 3;
+    request_seed("watch_range", &q, &b);
     rpc_request_init(&q, RPC_KV_PUT, 1);
     q.key = BYTES("k");
     q.options.w = 2;
@@ -144,9 +167,6 @@ static void request_seeds(void **state)
     q.options.has = RPC_OPT_BIT(RPC_OPT_session) | RPC_OPT_BIT(RPC_OPT_seq) |
                     RPC_OPT_BIT(RPC_OPT_ack) | RPC_OPT_BIT(RPC_OPT_stamp);
     request_seed("session_options", &q, &b);
-    rpc_request_init(&q, RPC_SESSION_CLOSE, 1);
-    q.session = 7;
-    request_seed("session.close", &q, &b);
     rpc_request_init(&q, RPC_HELLO, 0);
     q.type = RPC_NOTIFICATION;
     request_seed("notification", &q, &b);
@@ -201,6 +221,8 @@ static void response_seeds(void **state)
                                            .items_count = 2,
                                            .more = true,
                                            .next = BYTES("c")};
+    const struct rpc_delrange_result delrange = {
+        .ats = &at, .ats_count = 1, .deleted = 3, .more = true, .next = BYTES("c")};
     const struct rpc_hello hello = {.server = BYTES("kvd"), .version = BYTES("0.1.0")};
     const struct rpc_group_status group = {
         .id = 1, .voters_count = 2, .voters = {1, 2}};
@@ -225,6 +247,8 @@ static void response_seeds(void **state)
     response_seed("incr", RPC_KV_INCR, &b);
     rpc_reply_range(&b, 1, &range);
     response_seed("range", RPC_KV_RANGE, &b);
+    rpc_reply_delrange(&b, 1, &delrange);
+    response_seed("delrange", RPC_KV_DELRANGE, &b);
     rpc_reply_hello(&b, 1, &at, &hello);
     response_seed("hello", RPC_HELLO, &b);
     rpc_reply_status(&b, 1, &at, &m, &group, 1);

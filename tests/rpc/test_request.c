@@ -300,12 +300,29 @@ static void refuses_methods_with_their_name(void **state)
     begin(f, "kv.frob", 0);
     expect_refusal(f, KV_EBADREQUEST, "unknown method \"kv.frob\"");
     assert_int_equal(f->q.method, RPC_UNKNOWN);
+}
+
+static void watches_are_of_a_key_a_prefix_or_a_range(void **state)
+{
+    struct fixture *f = *state;
+
     begin(f, "kv.watch", 1);
+    pack_bin(&f->b, BYTES(""));
+    expect_refusal(f, KV_EBADREQUEST, "kv.watch: parameter 1 (key) is empty");
+    begin(f, "kv.watch", 1);
+    pack_array(&f->b, 2);
+    pack_bin(&f->b, BYTES("b"));
+    pack_bin(&f->b, BYTES("a"));
+    expect_refusal(f, KV_EBADREQUEST, "kv.watch: no key lies in this range");
+    begin(f, "kv.watch", 2);
+    pack_array(&f->b, 2);
+    pack_bin(&f->b, BYTES("a"));
     pack_nil(&f->b);
-    expect_refusal(f, KV_EBADREQUEST, "method kv.watch is not served by this version");
-    begin(f, "lock.acquire", 0);
+    pack_map(&f->b, 1);
+    pack_str(&f->b, "prefix");
+    pack_bool(&f->b, true);
     expect_refusal(f, KV_EBADREQUEST,
-                   "method lock.acquire is not served by this version");
+                   "kv.watch: option prefix needs a key, not [begin, end]");
 }
 
 static void refuses_wrong_numbers_of_parameters(void **state)
@@ -558,12 +575,12 @@ static void refuses_what_this_version_does_not_carry_out(void **state)
     struct fixture *f = *state;
     const uint32_t levels = 1u << RPC_LINEARIZABLE | 1u << RPC_STALE;
 
-    begin_option(f, "kv.put", "ttl_ms");
+    begin_option(f, "kv.get", "wait_ms");
     pack_uint(&f->b, 1);
-    f->q.options.has = RPC_OPT_BIT(RPC_OPT_ttl_ms);
+    assert_int_equal(decode(f), 0);
     assert_int_equal(rpc_options_refuse(&f->q.options, levels, &f->error),
                      KV_EBADREQUEST);
-    assert_string_equal(f->error.text, "option ttl_ms is not served by this version");
+    assert_string_equal(f->error.text, "option wait_ms is not served by this version");
     begin_option(f, "kv.get", "level");
     pack_str(&f->b, "quorum");
     assert_int_equal(decode(f), 0);
@@ -674,6 +691,7 @@ static const struct CMUnitTest tests[] = {
     TEST(reads_notifications),
     TEST(hello_passes_over_options_of_later_clients),
     TEST(refuses_methods_with_their_name),
+    TEST(watches_are_of_a_key_a_prefix_or_a_range),
     TEST(refuses_wrong_numbers_of_parameters),
     TEST(refuses_wrong_types_with_number_and_name),
     TEST(refuses_keys_and_values_out_of_bounds),

@@ -50,10 +50,12 @@ static void random_options(struct prng *p, struct rpc_options *o, uint8_t *bytes
     o->ack = test_random_u64(p);
     o->idem_ttl_ms = (uint32_t)prng_between(p, 1, KV_IDEM_TTL_MS_MAX);
     o->stamp = test_random_u64(p);
-    o->fence_token = test_random_u64(p);
-    o->fence_lock = kv_bytes(bytes, 1 + prng_below(p, 300));
+    o->fence_token = test_random_u64(p) | 1;
+    o->fence_lock = kv_bytes(bytes, 1 + prng_below(p, KV_LOCK_NAME_BYTES_MAX));
     o->idem = kv_bytes(bytes + 1, 1 + prng_below(p, KV_IDEM_BYTES_MAX));
     o->token = kv_bytes(bytes + 2, 1 + prng_below(p, 300));
+    o->owner = kv_bytes(bytes + 3, 1 + prng_below(p, KV_LOCK_OWNER_BYTES_MAX));
+    o->value = kv_bytes(bytes + 4, 1 + prng_below(p, KV_LOCK_VALUE_BYTES_MAX));
     o->has = (uint32_t)prng_next(p) & ((1u << RPC_OPTIONS_COUNT) - 1);
 }
 

@@ -53,6 +53,33 @@ static void positions_only_grow(void **state)
     free(t);
 }
 
+static void an_array_of_revisions_makes_the_same_token(void **state)
+{
+    static uint64_t revs[KV_GROUPS_MAX];
+    static uint8_t bytes[KV_TOKEN_BYTES_MAX];
+    struct tok *t = calloc(1, sizeof *t);
+
+    (void)state;
+    assert_int_equal(token_pack(token_fold(CLUSTER), revs, KV_GROUPS_MAX, bytes), 0);
+    assert_int_equal(token_raise(kv_bytes(NULL, 0), revs), 0);
+    t->len = 0;
+    for (uint32_t i = 0; i < 40; i++) {
+        uint32_t group = i * i * 37 % KV_GROUPS_MAX;
+
+        add(t, group, 1000 + 7919 * i);
+        assert_in_range(token_raise(view(t), revs), group + 1, KV_GROUPS_MAX);
+        assert_int_equal(revs[group], token_rev(view(t), group));
+        assert_int_equal(token_pack(token_cluster(view(t)), revs, KV_GROUPS_MAX, bytes),
+                         t->len);
+        assert_memory_equal(bytes, t->bytes, t->len);
+    }
+    add(t, 3, 1);
+    revs[3] = 9;
+    (void)token_raise(view(t), revs);
+    assert_int_equal(revs[3], 9);
+    free(t);
+}
+
 static void eight_groups_take_few_bytes(void **state)
 {
     struct tok *t = calloc(1, sizeof *t);
@@ -97,6 +124,7 @@ static void what_is_changed_or_foreign_is_refused(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(positions_only_grow),
+    cmocka_unit_test(an_array_of_revisions_makes_the_same_token),
     cmocka_unit_test(eight_groups_take_few_bytes),
     cmocka_unit_test(what_is_changed_or_foreign_is_refused),
 };

@@ -81,6 +81,7 @@ static void op_expect(const struct rpc_txn_op *got, const struct rpc_txn_op *wan
     test_assert_bytes(got->value, want->value);
     assert_int_equal(got->delta, want->delta);
     assert_int_equal(got->limit, want->limit);
+    assert_int_equal(got->ttl_ms, want->ttl_ms);
 }
 
 enum {
@@ -105,12 +106,14 @@ static void sample_make(struct sample *s, struct prng *p)
 
         c->what = (enum rpc_txn_what)prng_below(p, RPC_TXN_WHATS_COUNT);
         c->test = (enum rpc_txn_test)prng_below(
-            p, c->what == RPC_TXN_EXISTS ? 2 : RPC_TXN_TESTS_COUNT);
+            p, c->what >= RPC_TXN_EXISTS ? 2 : RPC_TXN_TESTS_COUNT);
         c->key = random_bytes(p, s->bytes[i][0], 1, 64);
         if (c->what == RPC_TXN_VALUE) {
             c->value = random_bytes(p, s->bytes[i][1], 0, 64);
         }
-        c->rev = c->what == RPC_TXN_REV ? test_random_u64(p) : 0;
+        c->rev = c->what == RPC_TXN_REV || c->what == RPC_TXN_LEASE ? test_random_u64(p)
+                 : c->what == RPC_TXN_LOCK ? test_random_u64(p) | 1
+                                           : 0;
         c->exists = c->what == RPC_TXN_EXISTS && prng_below(p, 2) == 0;
     }
     for (uint32_t l = 0; l < 2; l++) {
@@ -126,6 +129,9 @@ static void sample_make(struct sample *s, struct prng *p)
                 op->value = random_bytes(p, room[1], op->verb == RPC_TXN_RANGE, 64);
             }
             op->delta = op->verb == RPC_TXN_INCR ? (int64_t)test_random_u64(p) : 0;
+            op->ttl_ms = op->verb == RPC_TXN_PUT && prng_below(p, 2) == 0
+                             ? 1 + (uint32_t)prng_below(p, KV_TTL_MS_MAX)
+                             : 0;
             op->limit = op->verb == RPC_TXN_RANGE ? (uint32_t)prng_below(p, 10001) : 0;
         }
     }

@@ -32,6 +32,7 @@
 #include "server/group.h"
 #include "server/meta.h"
 #include "server/node.h"
+#include "server/watch.h"
 #include "server/peers.h"
 #include "server/reply.h"
 #include "tests/lib/mem_store.h"
@@ -54,7 +55,7 @@ struct fake_reply {
     size_t value_len;
     int64_t number;
     uint64_t rev;
-    uint32_t items;
+    uint32_t items, w, replicas, ttl_ms;
     char first_key[64], last_key[64];
     struct rpc_at at;
 };
@@ -228,6 +229,19 @@ void node_map_applied(struct node *n, struct kv_bytes encoded)
     fake_of(n)->maps_applied++;
 }
 
+/* Nobody watches here. */
+void watches_on_batch(struct node *n, struct group *g)
+{
+    (void)n;
+    (void)g;
+}
+
+void watches_on_reset(struct node *n, struct group *g)
+{
+    (void)n;
+    (void)g;
+}
+
 void router_submit(struct node *n, struct request *req)
 {
     struct fake_node *f = fake_of(n);
@@ -355,6 +369,9 @@ void conn_reply_end(struct node *n, const struct request *req, int code)
     out->has_value = r.has_value;
     out->number = r.number;
     out->rev = r.rev;
+    out->w = r.w;
+    out->replicas = r.replicas;
+    out->ttl_ms = r.ttl_ms;
     out->at = r.at;
     out->value_len = r.value.len;
     fake_copy_text(out->value, sizeof out->value, r.value);

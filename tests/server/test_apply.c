@@ -361,10 +361,83 @@ static void two_replicas_agree_however_they_checkpoint(void **state)
     machine_free(b);
 }
 
+static void getset_tells_what_was_there(void **state)
+{
+    struct machine *m = machine_new();
+    struct command c = command_for(COMMAND_KV_GETSET, "a");
+    struct apply_result r;
+
+    (void)state;
+    (void)own_all(m, 0);
+    c.value = kv_bytes_str("1");
+    r = run(m, &c);
+    assert_int_equal(r.code, 0);
+    assert_false(r.has_value);
+    c.value = kv_bytes_str("2");
+    r = run(m, &c);
+    assert_true(r.has_value);
+    assert_true(kv_bytes_equal(r.value, kv_bytes_str("1")));
+    assert_value(m, "a", "2");
+    machine_free(m);
+}
+
+static void if_rev_lets_through_one_revision_only(void **state)
+{
+    static const enum command_kind kinds[] = {COMMAND_KV_PUT, COMMAND_KV_GETSET,
+                                              COMMAND_KV_DEL};
+    struct machine *m = machine_new();
+
+    (void)state;
+    (void)own_all(m, 0);
+    for (size_t i = 0; i < KV_ARRAY_COUNT(kinds); i++) {
+        struct command c = command_for(kinds[i], "a");
+        uint64_t rev = put(m, "a", "old").rev;
+        struct apply_result r;
+
+        c.has_if_rev = true;
+        c.if_rev = rev - 1;
+        c.value = kinds[i] == COMMAND_KV_DEL ? c.value : kv_bytes_str("new");
+        r = run(m, &c);
+        assert_int_equal(r.code, 0);
+        assert_false(r.swapped);
+        assert_int_equal(r.rev, rev);
+        assert_value(m, "a", "old");
+        c.if_rev = 0; /* Only where it does not exist. */
+        r = run(m, &c);
+        assert_false(r.swapped);
+        c.if_rev = rev;
+        r = run(m, &c);
+        assert_true(r.swapped);
+        assert_value(m, "a", kinds[i] == COMMAND_KV_DEL ? NULL : "new");
+    }
+    machine_free(m);
+}
+
+static void if_rev_0_is_for_keys_that_do_not_exist(void **state)
+{
+    struct machine *m = machine_new();
+    struct command c = command_for(COMMAND_KV_PUT, "a");
+    struct apply_result r;
+
+    (void)state;
+    (void)own_all(m, 0);
+    c.has_if_rev = true;
+    c.value = kv_bytes_str("1");
+    r = run(m, &c);
+    assert_true(r.swapped);
+    r = run(m, &c);
+    assert_false(r.swapped);
+    assert_int_equal(r.rev, 2);
+    machine_free(m);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_written_before_the_group_owns_slots),
+        cmocka_unit_test(getset_tells_what_was_there),
+        cmocka_unit_test(if_rev_lets_through_one_revision_only),
+        cmocka_unit_test(if_rev_0_is_for_keys_that_do_not_exist),
         cmocka_unit_test(the_first_owner_command_wins),
         cmocka_unit_test(only_owned_slots_are_written),
         cmocka_unit_test(revisions_are_index_plus_offset),

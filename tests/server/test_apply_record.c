@@ -129,6 +129,25 @@ static uint64_t records(struct machine *m)
 
 /* ---- coming again ---- */
 
+static void what_a_fence_refused_stays_refused(void **state)
+{
+    struct machine *m = *state;
+    struct command c = incr(1, 1, 5);
+    struct apply_result again;
+
+    memset(m->apply.slots, 0, sizeof m->apply.slots); /* The lock is another group's. */
+    command_slot_set(m->apply.slots, c.slot);
+    c.fence = (struct command_fence){kv_bytes_str("lock"), 9};
+    assert_int_equal(run(m, &c).code, 0);
+    c = incr(2, 2, 5);
+    c.fence = (struct command_fence){kv_bytes_str("lock"), 8};
+    assert_int_equal(run(m, &c).code, KV_EFENCED);
+    again = run(m, &c);
+    assert_int_equal(again.code, KV_EFENCED);
+    assert_true(again.is_repeated);
+    assert_int_equal(value_of_counter(m), 5);
+}
+
 static void a_write_that_comes_again_is_answered_and_not_applied(void **state)
 {
     struct machine *m = *state;
@@ -468,6 +487,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         CASE(a_write_that_comes_again_is_answered_and_not_applied),
+        CASE(what_a_fence_refused_stays_refused),
         CASE(results_of_other_requests_stay_until_they_are_acknowledged),
         CASE(another_request_under_the_same_number_is_refused),
         CASE(sessions_do_not_know_each_other),

@@ -7,6 +7,7 @@
 #include "raft/base/err.h"
 #include "raft/base/prng.h"
 #include "raft/record.h"
+#include "rpc/slot.h"
 #include "server/apply.h"
 #include "tests/lib/mem_store.h"
 
@@ -125,6 +126,40 @@ static void operations_see_what_those_before_them_did(void **state)
     assert_true(r.results[6].deleted);
     assert_false(r.results[7].deleted);
     assert_int_equal(r.results[8].items_count, 1);
+    machine_free(m);
+}
+
+/* A lock with the keys' tag, held with one token and no other. */
+static void a_token_that_is_not_held_any_more_stops_a_transaction(void **state)
+{
+    struct machine *m = machine_new();
+    struct rpc_txn_op put = op_of(RPC_TXN_PUT, "{a}1", "5");
+    struct rpc_txn_compare compare = {.what = RPC_TXN_LOCK,
+                                      .key = kv_bytes_str("{a}l")};
+    const struct rpc_txn txn = {&compare, {&put, NULL}, 1, {1, 0}};
+    struct command acquire = {.kind = COMMAND_LOCK_ACQUIRE,
+                              .slot = slot_of(compare.key),
+                              .key = compare.key,
+                              .owner = kv_bytes_str("o"),
+                              .permits = 1,
+                              .ttl_ms = 1000};
+    struct command release = {
+        .kind = COMMAND_LOCK_RELEASE, .slot = acquire.slot, .key = compare.key};
+    struct apply_result r;
+
+    (void)state;
+    compare.rev = 1;
+    assert_false(run(m, &txn).succeeded);
+    apply_command(m, &acquire, &r);
+    release.token = compare.rev = r.lock.token;
+    assert_true(run(m, &txn).succeeded);
+    compare.test = RPC_TXN_NE;
+    assert_false(run(m, &txn).succeeded);
+    apply_command(m, &release, &r);
+    assert_int_equal(r.lock.ended, release.token);
+    assert_true(run(m, &txn).succeeded);
+    compare.test = RPC_TXN_EQ;
+    assert_false(run(m, &txn).succeeded);
     machine_free(m);
 }
 
@@ -399,6 +434,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(operations_see_what_those_before_them_did),
         cmocka_unit_test(compares_decide_which_list_is_carried_out),
+        cmocka_unit_test(a_token_that_is_not_held_any_more_stops_a_transaction),
         cmocka_unit_test(what_fails_leaves_no_trace),
         cmocka_unit_test(what_reads_too_much_is_refused_everywhere),
         cmocka_unit_test(it_does_what_a_naive_model_does),

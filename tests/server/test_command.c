@@ -14,7 +14,7 @@ static uint8_t slots[COMMAND_SLOTS_BYTES];
 
 static const struct command *examples(size_t *out_count)
 {
-    static struct command c[15];
+    static struct command c[18];
 
     c[0] = (struct command){.kind = COMMAND_KV_PUT, .slot = 77};
     c[0].key = kv_bytes_str("key");
@@ -60,7 +60,13 @@ static const struct command *examples(size_t *out_count)
     c[13].owner = kv_bytes_str("me");
     c[14] = (struct command){.kind = COMMAND_RECORD_SWEEP, .rows_max = 256};
     c[14].key = kv_bytes_str("row");
-    *out_count = 15;
+    c[15] = (struct command){.kind = COMMAND_KV_DELRANGE, .rows_max = 7};
+    c[15].begin = kv_bytes_str("a");
+    c[15].end = kv_bytes_str("b");
+    c[16] = (struct command){.kind = COMMAND_EXPIRE, .rows_max = 256};
+    c[17] = c[0];
+    c[17].ttl_ms = 1234;
+    *out_count = 18;
     return c;
 }
 
@@ -72,6 +78,8 @@ static void assert_same(const struct command *a, const struct command *b)
     assert_int_equal(a->has_replacement, b->has_replacement);
     assert_true(kv_bytes_equal(a->key, b->key));
     assert_true(kv_bytes_equal(a->value, b->value));
+    assert_true(kv_bytes_equal(a->begin, b->begin));
+    assert_true(kv_bytes_equal(a->end, b->end));
     assert_true(kv_bytes_equal(a->expected, b->expected));
     assert_true(kv_bytes_equal(a->replacement, b->replacement));
     assert_true(a->delta == b->delta);
@@ -164,7 +172,8 @@ static void without_a_prefix_version_1_is_written(void **state)
     (void)state;
     for (size_t i = 0; i < count; i++) {
         bool prefixed = c[i].session.session != 0 || c[i].idem.key.len > 0 ||
-                        c[i].fence.lock.len > 0;
+                        c[i].fence.lock.len > 0 ||
+                        (c[i].kind == COMMAND_KV_PUT && c[i].ttl_ms > 0);
 
         command_encode(&c[i], out);
         assert_int_equal(out[0], prefixed ? COMMAND_VERSION_PREFIXED : COMMAND_VERSION);
@@ -193,6 +202,24 @@ static void the_body_is_the_same_whatever_the_prefix_says(void **state)
     assert_true(kv_bytes_equal(back[0].body, back[1].body));
 }
 
+static void if_rev_goes_there_and_back(void **state)
+{
+    uint8_t out[128];
+    struct command c = {.kind = COMMAND_KV_GETSET, .has_if_rev = true, .if_rev = 77};
+    struct command back;
+
+    (void)state;
+    c.key = kv_bytes_str("k");
+    c.value = kv_bytes_str("v");
+    command_encode(&c, out);
+    assert_int_equal(command_decode(kv_bytes(out, command_bytes(&c)), &back), 0);
+    assert_true(back.has_if_rev && back.if_rev == 77);
+    assert_true(kv_bytes_equal(back.value, c.value));
+    out[1] = COMMAND_KV_INCR; /* Nothing that can have it. */
+    assert_int_equal(command_decode(kv_bytes(out, command_bytes(&c)), &back),
+                     KV_ECORRUPT);
+}
+
 static void a_prefix_of_a_later_version_stops_the_replica(void **state)
 {
     uint8_t out[128];
@@ -205,7 +232,7 @@ static void a_prefix_of_a_later_version_stops_the_replica(void **state)
     c.session = (struct command_session){1, 2, 1, 4};
     len = command_bytes(&c);
     command_encode(&c, out);
-    for (int bit = 3; bit < 8; bit++) {
+    for (int bit = 5; bit < 8; bit++) {
         out[4] = (uint8_t)(1 | 1 << bit);
         assert_int_equal(command_decode(kv_bytes(out, len), &back), KV_EFORMAT);
     }
@@ -330,6 +357,7 @@ static void deletes_and_the_clusters_own_commands_are_urgent(void **state)
     for (size_t i = 0; i < count; i++) {
         bool urgent = c[i].kind == COMMAND_KV_DEL || c[i].kind >= COMMAND_MAP_SET ||
                       c[i].kind == COMMAND_RECORD_SWEEP ||
+                      c[i].kind == COMMAND_KV_DELRANGE || c[i].kind == COMMAND_EXPIRE ||
                       c[i].kind == COMMAND_LOCK_EXPIRE ||
                       c[i].kind == COMMAND_LOCK_CANCEL;
 
@@ -348,6 +376,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(unknown_version_and_kind_are_told_apart_from_damage),
         cmocka_unit_test(without_a_prefix_version_1_is_written),
         cmocka_unit_test(the_body_is_the_same_whatever_the_prefix_says),
+        cmocka_unit_test(if_rev_goes_there_and_back),
         cmocka_unit_test(a_prefix_of_a_later_version_stops_the_replica),
         cmocka_unit_test(prefixes_that_no_encoder_writes_are_refused),
         cmocka_unit_test(a_session_and_an_idempotency_key_exclude_each_other),

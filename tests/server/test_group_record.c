@@ -93,6 +93,54 @@ static void all_restart_and_a_retry_finds_the_result(void **state)
     assert_true(put_done(fake_elect(w), "a", 7, stamp)->rev == rev);
 }
 
+/* The node that was away has the record from the snapshot alone, and leads later. */
+static void a_retry_finds_the_result_in_a_snapshot(void **state)
+{
+    struct fake_world *w = fake_world_new(3);
+    const struct fake_reply *again;
+    struct group_stats stats;
+    struct fake_node *away;
+    uint64_t stamp;
+    uint64_t rev;
+    uint32_t id;
+
+    (void)state;
+    w->options.log_window = 64;
+    w->options.checkpoint_ms_max = 300;
+    fake_world_start(w);
+    away = follower_of(w, fake_elect(w));
+    id = id_of(away);
+    fake_crash(away);
+    stamp = wall_ms(w);
+    rev = put_done(fake_elect(w), "a", 7, stamp)->rev;
+    for (int i = 0; i < 1000; i++) { /* Its entry is compacted away. */
+        fake_put_ok(fake_leader(w), "b", "new");
+        if (i % 100 == 0) {
+            fake_pass_ms(w, 100);
+        }
+    }
+    fake_restart(w, id);
+    fake_pass_ms(w, 3000);
+    group_stats_get(away->group, &stats);
+    assert_true(stats.snapshots_installed >= 1);
+    assert_int_equal(records(away), 1);
+
+    for (uint32_t i = 0; i < 30 && fake_leader(w) != away; i++) {
+        uint32_t leads = id_of(fake_leader(w));
+
+        fake_crash(fake_leader(w));
+        (void)fake_elect(w);
+        fake_restart(w, leads);
+        fake_pass_ms(w, 500);
+    }
+    assert_true(fake_leader(w) == away);
+    again = put_done(away, "a", 7, stamp);
+    assert_int_equal(again->error, 0);
+    assert_true(again->rev == rev);
+    assert_converged(w);
+    fake_world_free(w);
+}
+
 static void the_leader_forgets_in_time_and_not_before(void **state)
 {
     struct fake_world *w = *state;
@@ -167,6 +215,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         CASE(a_retry_at_the_next_leader_finds_the_result),
         CASE(all_restart_and_a_retry_finds_the_result),
+        cmocka_unit_test(a_retry_finds_the_result_in_a_snapshot),
         CASE(the_leader_forgets_in_time_and_not_before),
         CASE(many_records_are_forgotten_in_steps),
         CASE(without_records_there_is_nothing_to_do),

@@ -283,8 +283,8 @@ static void refuses_what_this_version_does_not_serve(void **state)
     q.options.has = RPC_OPT_BIT(RPC_OPT_wait_ms);
     assert_int_equal(net_call(net, c, &q, &d, &reply), 0);
     assert_int_equal(reply.error, KV_EBADREQUEST);
-    /* kv.watch */
-    net_send(net, c, "\x94\x00\x63\xa8kv.watch\x91\xa1x", 15);
+    /* A method that nobody knows. */
+    net_send(net, c, "\x94\x00\x63\xa7kv.frob\x91\xa1x", 14);
     net_run_ms(net, 10);
     assert_true(c->in.len > c->at);
     assert_non_null(memmem(c->in.data + c->at, c->in.len - c->at, "BAD_REQUEST", 11));

@@ -121,25 +121,20 @@ static void a_minority_gives_a_clear_error(void **state)
     net_free(net);
 }
 
-/* A write that only the dead leader and one more have is waited for, and then seen. */
-static void a_pending_write_is_waited_for(void **state)
+/* The key is there; then a write comes that only the leader and one more have, and the
+ * leader dies. */
+static void read_behind(struct rpc_request *q, struct answer *out)
 {
     struct net *net = ready(3, 1);
-    struct answer a;
     uint32_t leader = net_leader(net, 1);
     uint32_t other = leader % 3 + 1, third = other % 3 + 1;
     struct net_client *c = net_connect(net, leader);
-    struct rpc_request q;
 
-    (void)state;
     assert_int_equal(net_put(net, leader, "k", "old"), 0);
     net_run_ms(net, 200);
     net_cut(net, leader, third, true);
-    rpc_request_init(&q, RPC_KV_PUT, 0);
-    q.key = kv_bytes_str("k");
-    q.value = kv_bytes_str("new");
-    (void)net_ask(net, c, &q);
-    for (uint32_t i = 0; i < 50; i++) { /* Until the other one has it in its log. */
+    (void)net_ask(net, c, q);
+    for (uint32_t i = 0; i < 2000; i++) { /* Until the other one has it in its log. */
         struct raft_status s;
         struct raft_status l;
 
@@ -148,15 +143,42 @@ static void a_pending_write_is_waited_for(void **state)
         if (s.last.index == l.last.index && s.last.index > s.applied) {
             break;
         }
-        net_run_ms(net, 1);
+        net->now_us += 25; /* Before it hears that it is committed. */
+        net_run_ms(net, 0);
     }
     net_kill(net, leader);
     net_cut(net, leader, third, false);
-    read_at(net, third, 0, 5000, &a);
-    assert_int_equal(a.error, 0);
-    assert_string_equal(a.value,
-                        "new"); /* It was pending: the new leader commits it. */
+    read_at(net, third, 0, 5000, out);
+    assert_int_equal(out->error, 0);
     net_free(net);
+}
+
+/* It is waited for, and then seen: the new leader commits it. */
+static void a_pending_write_is_waited_for(void **state)
+{
+    struct rpc_request q;
+    struct answer a;
+
+    (void)state;
+    rpc_request_init(&q, RPC_KV_PUT, 0);
+    q.key = kv_bytes_str("k");
+    q.value = kv_bytes_str("new");
+    read_behind(&q, &a);
+    assert_string_equal(a.value, "new");
+}
+
+/* It names no keys; this one may lie in its range. */
+static void a_pending_range_delete_is_waited_for(void **state)
+{
+    struct rpc_request q;
+    struct answer a;
+
+    (void)state;
+    rpc_request_init(&q, RPC_KV_DELRANGE, 0);
+    q.begin = kv_bytes_str("a");
+    q.end = kv_bytes_str("z");
+    read_behind(&q, &a);
+    assert_false(a.found);
 }
 
 static void ranges_are_refused(void **state)
@@ -185,6 +207,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_leader_need_not_live),
         cmocka_unit_test(a_minority_gives_a_clear_error),
         cmocka_unit_test(a_pending_write_is_waited_for),
+        cmocka_unit_test(a_pending_range_delete_is_waited_for),
         cmocka_unit_test(ranges_are_refused),
     };
 

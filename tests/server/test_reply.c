@@ -283,6 +283,29 @@ static void a_reply_without_room_says_so(void **state)
     assert_int_equal(r.error, KV_EUNKNOWN);
 }
 
+/* A write that was refused is not called unknown either. */
+static void a_refusal_without_room_stays_one(void **state)
+{
+    static const struct {
+        int error, said;
+    } rows[] = {{KV_ECROSSSLOT, KV_EBUSY}, {KV_EUNKNOWN, KV_EUNKNOWN}};
+    char text[200];
+
+    (void)state;
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    for (size_t i = 0; i < KV_ARRAY_COUNT(rows); i++) {
+        struct rpc_reply r;
+
+        buf_close(&seen.out);
+        buf_init(&seen.out, 128);
+        seen.ends = 0;
+        reply_error(request(RPC_KV_PUT), rows[i].error, "%s", text);
+        r = decode(RPC_KV_PUT);
+        assert_int_equal(r.error, rows[i].said);
+    }
+}
+
 /* With its old token a client would not see again what the answer says. */
 static void an_answer_whose_token_has_no_room_is_none(void **state)
 {
@@ -323,6 +346,7 @@ int main(int argc, char **argv)
         CASE(a_client_that_has_gone_costs_nothing),
         CASE(a_notification_gets_no_answer),
         CASE(a_reply_without_room_says_so),
+        CASE(a_refusal_without_room_stays_one),
         CASE(an_answer_whose_token_has_no_room_is_none),
     };
 

@@ -27,13 +27,14 @@ static void a_body_reads_as_it_was_written(void **state)
         {RPC_TXN_REV, RPC_TXN_GT, kv_bytes_str("{a}2"), kv_bytes(NULL, 0), UINT64_MAX,
          false},
         {RPC_TXN_EXISTS, RPC_TXN_NE, kv_bytes_str("{a}3"), kv_bytes(NULL, 0), 0, true},
+        {RPC_TXN_LEASE, RPC_TXN_GE, kv_bytes_str("{a}3"), kv_bytes(NULL, 0), 77, false},
     };
     struct rpc_txn_op ops[] = {
-        op_of(RPC_TXN_GET, "{a}4", NULL),    op_of(RPC_TXN_PUT, "{a}5", "five"),
-        op_of(RPC_TXN_DEL, "{a}6", NULL),    op_of(RPC_TXN_INCR, "{a}7", NULL),
-        op_of(RPC_TXN_RANGE, "{a}", "{a}~"),
+        op_of(RPC_TXN_GET, "{a}4", NULL), op_of(RPC_TXN_PUT, "{a}5", "five"),
+        op_of(RPC_TXN_DEL, "{a}6", NULL), op_of(RPC_TXN_INCR, "{a}7", NULL),
+        op_of(RPC_TXN_PUT, "{a}8", "8"),  op_of(RPC_TXN_RANGE, "{a}", "{a}~"),
     };
-    const struct rpc_txn txn = {compares, {ops, ops + 4}, 3, {4, 1}};
+    const struct rpc_txn txn = {compares, {ops, ops + 5}, 4, {5, 1}};
     struct rpc_txn_compare compare;
     struct rpc_error error;
     struct txn_reader r;
@@ -44,16 +45,17 @@ static void a_body_reads_as_it_was_written(void **state)
 
     (void)state;
     ops[3].delta = INT64_MIN;
-    ops[4].limit = 10;
+    ops[4].ttl_ms = 5000;
+    ops[5].limit = 10;
     arena_init(&arena, 4096, 0);
     assert_int_equal(txn_make(&txn, &arena, &body, &slot, &error), 0);
     assert_int_equal(slot, slot_of(kv_bytes_str("a")));
     assert_true(txn_is_valid(body));
     txn_reader_init(&r, body);
-    assert_int_equal(r.counts[0], 3);
-    assert_int_equal(r.counts[1], 4);
+    assert_int_equal(r.counts[0], 4);
+    assert_int_equal(r.counts[1], 5);
     assert_int_equal(r.counts[2], 1);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         txn_next_compare(&r, &compare);
         assert_int_equal(compare.what, compares[i].what);
         assert_int_equal(compare.test, compares[i].test);
@@ -62,16 +64,17 @@ static void a_body_reads_as_it_was_written(void **state)
         assert_int_equal(compare.rev, compares[i].rev);
         assert_int_equal(compare.exists, compares[i].exists);
     }
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         txn_next_op(&r, &op);
         assert_int_equal(op.verb, ops[i].verb);
         assert_true(kv_bytes_equal(op.key, ops[i].key));
         assert_true(kv_bytes_equal(op.value, ops[i].value));
         assert_int_equal(op.delta, ops[i].delta);
         assert_int_equal(op.limit, ops[i].limit);
+        assert_int_equal(op.ttl_ms, ops[i].ttl_ms);
     }
-    assert_false(r.bad);
-    assert_int_equal(r.left, 0);
+    assert_false(r.fields.bad);
+    assert_int_equal(r.fields.left, 0);
     for (size_t len = 0; len < body.len; len++) {
         assert_false(txn_is_valid(kv_bytes(body.data, len)));
     }

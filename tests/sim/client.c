@@ -5,7 +5,8 @@
  * new process on a new connection.
  */
 #include "raft/base/arena.h"
-#include "tests/sim/peace.h"
+#include "tests/sim/ask.h"
+#include "tests/sim/levels.h"
 #include "tests/sim/workload.h"
 
 static void wake_at(struct sim *s, struct sim_client *c, uint64_t at_us)
@@ -21,6 +22,18 @@ static uint64_t think_us(struct sim *s, struct sim_client *c)
     return 1 + prng_below(&c->prng, 2 * mean);
 }
 
+/* It goes on when it has thought, or when its kind wants to. */
+static void wake_later(struct sim *s, struct sim_client *c)
+{
+    uint64_t at_us = s->now_us + think_us(s, c);
+
+    if (c->wake_us != 0) {
+        at_us = KV_MAX(c->wake_us, s->now_us + 1);
+        c->wake_us = 0;
+    }
+    wake_at(s, c, at_us);
+}
+
 void client_init_all(struct sim *s)
 {
     for (uint32_t i = 0; i < s->swarm.clients; i++) {
@@ -29,6 +42,10 @@ void client_init_all(struct sim *s)
         c->number = i;
         c->msgid = i * 1000;
         KV_ASSERT(rpc_decoder_init(&c->decoder) == 0);
+        c->kind = c->asking = kinds_of(s, c);
+        if (c->kind->open != NULL) {
+            c->kind->open(s, c);
+        }
         wake_at(s, c, s->now_us + think_us(s, c));
     }
 }
@@ -36,8 +53,14 @@ void client_init_all(struct sim *s)
 void client_free_all(struct sim *s)
 {
     for (uint32_t i = 0; i < s->swarm.clients; i++) {
-        rpc_decoder_close(&s->clients[i].decoder);
-        kv_mem_free(s->clients[i].in);
+        struct sim_client *c = &s->clients[i];
+
+        if (c->kind != NULL && c->kind->close != NULL) {
+            c->kind->close(s, c);
+        }
+        kv_mem_free(c->own);
+        rpc_decoder_close(&c->decoder);
+        kv_mem_free(c->in);
     }
 }
 
@@ -52,6 +75,12 @@ static void client_drop_conn(struct sim *s, struct sim_client *c, bool tell)
     }
     c->conn = 0;
     c->in_len = 0;
+}
+
+void client_hang_up(struct sim *s, struct sim_client *c)
+{
+    KV_ASSERT(!c->busy);
+    client_drop_conn(s, c, true);
 }
 
 /* The request is over: think, then ask again. */
@@ -71,7 +100,11 @@ static void client_end(struct sim *s, struct sim_client *c)
 /* It ended without an answer. */
 static void client_silence(struct sim *s, struct sim_client *c)
 {
-    workload_silence(s, c);
+    if (c->asking->silence != NULL) {
+        c->asking->silence(s, c);
+    } else {
+        ask_finish(s, c, LINEAR_UNKNOWN, 0);
+    }
     client_end(s, c);
 }
 
@@ -127,8 +160,12 @@ static void client_begin(struct sim *s, struct sim_client *c)
     }
     at = client_connect(s, c, node);
     buf_init(&b, 1 << 20);
-    workload_choose(s, c, &b);
-    client_send(s, c, at, &b);
+    c->asking = c->kind;
+    if (c->kind->choose(s, c, &b)) {
+        client_send(s, c, at, &b);
+    } else {
+        wake_later(s, c);
+    }
     buf_close(&b);
 }
 
@@ -151,6 +188,7 @@ void client_probe(struct sim *s, struct peace *p, uint32_t group)
     client_drop_conn(s, c, true);
     at = client_connect(s, c, node);
     buf_init(&b, 1 << 20);
+    c->asking = &kind_plain;
     workload_probe(s, c, group, &b);
     c->probe = &p->probed[group];
     client_send(s, c, at, &b);
@@ -160,17 +198,26 @@ void client_probe(struct sim *s, struct peace *p, uint32_t group)
 
 static void client_answer(struct sim *s, struct sim_client *c, struct kv_bytes message)
 {
-    uint32_t msgid = 0;
+    struct rpc_reply r;
 
-    if (workload_answer(s, c, message, &msgid) != 0) {
+    if (rpc_reply_decode(&c->decoder, message, c->method, &r) != 0) {
         sim_fail(s, "node %u sent a reply that is none", c->node);
         return;
     }
-    if (!c->busy || msgid != c->msgid) {
-        sim_fail(s, "node %u answered request %u, asked was %u", c->node, msgid,
+    if (!c->busy || r.msgid != c->msgid) {
+        sim_fail(s, "node %u answered request %u, asked was %u", c->node, r.msgid,
                  c->busy ? c->msgid : 0);
         return;
     }
+    cover_error(s->cover.reply_error, r.error);
+    /* A node without room need not look at what is wrong. */
+    if (c->wants != 0 && r.error != c->wants && r.error != KV_EBUSY) {
+        sim_fail(s, "node %u: a wrong request got %s", c->node, kv_err_name(r.error));
+    }
+    if (r.error == 0) {
+        levels_check(s, c, &r);
+    }
+    c->asking->answer(s, c, &r);
     client_end(s, c);
 }
 
@@ -196,7 +243,11 @@ static void client_data(struct sim *s, struct sim_client *c, struct sim_event *e
                      scan_why(&c->scan));
             return;
         }
-        client_answer(s, c, kv_bytes(c->in, used));
+        if (used > 1 && c->in[1] == RPC_NOTIFICATION && c->kind->notice != NULL) {
+            c->kind->notice(s, c, kv_bytes(c->in, used));
+        } else {
+            client_answer(s, c, kv_bytes(c->in, used));
+        }
         memmove(c->in, c->in + used, c->in_len - used);
         c->in_len -= used;
         from = 0;

@@ -86,25 +86,29 @@ enum sim_chance {
     X(limit_delta)        \
     X(limit_scrub)        \
     X(limit_deadline)     \
+    X(limit_retention)    \
+    X(limit_results)      \
+    X(limit_history)      \
     X(limit_election)
 
-/* What belongs to them, and what happens all the time. ppm: of a million. */
+/* What belongs to them, and what happens all the time. ppm: of a million. Those that
+ * share their name with one before come last: options.c has a bit for each name. */
 #define SIM_STRENGTH_MAP(X)                                          \
     SIM_LIMIT_MAP(X)                                                 \
     X(loss_ppm) /* Of deliveries between nodes. */                   \
     X(dup_ppm)                                                       \
     X(reorder_ppm)                                                   \
-    X(replay_ppm) /* Once more, up to replay_ms later. */            \
-    X(replay_ms)                                                     \
+    X(replay_ppm)    /* Once more, up to replay_ms later. */         \
     X(stray_ppm)     /* A frame for another node or cluster, too. */ \
     X(capacity)      /* Deliveries under way between two nodes. */   \
     X(capacity_busy) /* 1: more are refused; 0: they are lost. */    \
     X(restart_ms)                                                    \
+    X(rate_ppm) /* Clocks differ by up to this much. */              \
+    X(replay_ms)                                                     \
     X(cut_ms)                                                        \
     X(clog_ms)                                                       \
     X(pause_ms)                                                      \
-    X(rate_ppm) /* Clocks differ by up to this much. */              \
-    X(step_ms)  /* Wall clocks jump by up to this much. */           \
+    X(step_ms) /* Wall clocks jump by up to this much. */            \
     X(full_ms)                                                       \
     X(slow_ms)
 

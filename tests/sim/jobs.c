@@ -206,6 +206,9 @@ void jobs_try(uint64_t seed, const struct sim_options *o, struct sim_result *out
     }
     if (!WIFEXITED(status)) {
         w->result.violated = JUDGE_HEALTH;
+        w->result.death = WTERMSIG(status);
+        w->result.swarm = w->sim.swarm;
+        w->result.faults = w->sim.faults;
         w->result.failed_us = w->sim.now_us;
     }
     *out = w->result;

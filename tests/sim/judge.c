@@ -281,8 +281,8 @@ static void check_applied(struct judge *j, const struct judge_view *v,
     raft_index at = v->applied.pos.index;
     struct judge_entry *e;
 
-    if (at == 0 || at == p->applied) {
-        return;
+    if (at == 0 || at == p->applied || v->state_is_broken) {
+        return; /* Nobody sees a broken state: it waits for a snapshot. */
     }
     p->applied = at;
     e = judge_entry_of(j, v->group, at);

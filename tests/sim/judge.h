@@ -25,25 +25,27 @@ enum {
 };
 
 /* X(number, name, text) */
-#define JUDGE_MAP(X)                                              \
-    X(1, JUDGE_ELECTION, "election safety")                       \
-    X(2, JUDGE_APPEND_ONLY, "leader append-only")                 \
-    X(3, JUDGE_LOG_MATCHING, "log matching")                      \
-    X(4, JUDGE_COMPLETENESS, "leader completeness")               \
-    X(5, JUDGE_STATE_MACHINE, "state machine safety")             \
-    X(6, JUDGE_ORDER, "order of indexes")                         \
-    X(7, JUDGE_TERM_VOTE, "one vote per term, terms only grow")   \
-    X(8, JUDGE_DURABLE, "durable before it is said")              \
-    X(9, JUDGE_QUORUMS, "every quorum holds what is committed")   \
-    X(10, JUDGE_CONFIG, "one configuration change at a time")     \
-    X(11, JUDGE_READ, "a read sees what was committed before it") \
-    X(12, JUDGE_ONCE, "exactly once")                             \
-    X(13, JUDGE_LIVENESS, "liveness")                             \
-    X(14, JUDGE_STRANGERS, "only members are heard")              \
-    X(15, JUDGE_DETERMINISM, "determinism")                       \
-    X(16, JUDGE_BOUNDS, "bounded resources")                      \
-    X(17, JUDGE_LINEAR, "linearizability")                        \
-    X(18, JUDGE_HEALTH, "a node works: it starts, answers well, never halts")
+#define JUDGE_MAP(X)                                                          \
+    X(1, JUDGE_ELECTION, "election safety")                                   \
+    X(2, JUDGE_APPEND_ONLY, "leader append-only")                             \
+    X(3, JUDGE_LOG_MATCHING, "log matching")                                  \
+    X(4, JUDGE_COMPLETENESS, "leader completeness")                           \
+    X(5, JUDGE_STATE_MACHINE, "state machine safety")                         \
+    X(6, JUDGE_ORDER, "order of indexes")                                     \
+    X(7, JUDGE_TERM_VOTE, "one vote per term, terms only grow")               \
+    X(8, JUDGE_DURABLE, "durable before it is said")                          \
+    X(9, JUDGE_QUORUMS, "every quorum holds what is committed")               \
+    X(10, JUDGE_CONFIG, "one configuration change at a time")                 \
+    X(11, JUDGE_READ, "a read sees what was committed before it")             \
+    X(12, JUDGE_ONCE, "exactly once")                                         \
+    X(13, JUDGE_LIVENESS, "liveness")                                         \
+    X(14, JUDGE_STRANGERS, "only members are heard")                          \
+    X(15, JUDGE_DETERMINISM, "determinism")                                   \
+    X(16, JUDGE_BOUNDS, "bounded resources")                                  \
+    X(17, JUDGE_LINEAR, "linearizability")                                    \
+    X(18, JUDGE_HEALTH, "a node works: it starts, answers well, never halts") \
+    X(19, JUDGE_WATCHES, "a watch tells each change once")                    \
+    X(20, JUDGE_LOCK, "a lock is held as long as was promised, and fences")
 
 enum judge_number {
     JUDGE_NOTHING = 0,
@@ -81,7 +83,8 @@ struct judge_view {
     const struct raft_config *config; /* In force. */
     raft_index config_index;
     struct raft_base applied; /* What the state has applied, */
-    uint64_t state_hash;      /* and what it then is. */
+    uint64_t state_hash;      /* and what it then is; */
+    bool state_is_broken;     /* but a part of the next entry may be in it. */
 };
 
 /* What a bound says. */

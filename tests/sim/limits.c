@@ -25,7 +25,8 @@ static const struct {
     LIMIT(limit_window_bits, 4, 7),    LIMIT(limit_requests, 1, 12),
     LIMIT(limit_waiting, 1, 3),        LIMIT(limit_delta, 200, 4000),
     LIMIT(limit_scrub, 100, 100000),   LIMIT(limit_deadline, 50, 2000),
-    LIMIT(limit_election, 60, 1000),
+    LIMIT(limit_election, 60, 1000),   LIMIT(limit_retention, 200, 6000),
+    LIMIT(limit_results, 1, 6),        LIMIT(limit_history, 1, 16000),
 #undef LIMIT
 };
 
@@ -80,6 +81,9 @@ void limits_apply(const struct sim *s, struct node_config *c)
     SET(c->scrub_bytes_per_s, limit_scrub);
     SET(c->request_deadline_ms, limit_deadline);
     SET(c->election_timeout_ms, limit_election);
+    SET(l->retention_ms, limit_retention);
+    SET(l->results_max, limit_results);
+    SET(c->history_bytes_max, limit_history);
 #undef SET
     l->chunks_max = KV_MAX(l->chunks_max, l->raft.snapshot_flight_max);
     c->heartbeat_ms = KV_MIN(c->heartbeat_ms, c->election_timeout_ms / 3);

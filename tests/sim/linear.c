@@ -94,6 +94,12 @@ static bool model_step(const struct linear_op *op, uint64_t *state)
         return true;
     case LINEAR_ADD:
         return model_add(op, state);
+    case LINEAR_EXPIRE: /* Nothing else happens, so it is placed where it counts. */
+        if (*state != op->expected) {
+            return false;
+        }
+        *state = 0;
+        return true;
     }
     return false;
 }

@@ -22,7 +22,8 @@ enum linear_kind {
     LINEAR_WRITE,
     LINEAR_CAS,
     LINEAR_DELETE,
-    LINEAR_ADD
+    LINEAR_ADD,
+    LINEAR_EXPIRE, /* The key ends by itself while it holds `expected`, or never. */
 };
 
 enum linear_outcome {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tests/lib/bug.h"
+#include "tests/sim/kinds.h"
 
 /* ---- faults by name ---- */
 
@@ -22,7 +23,6 @@ static const struct strength {
         SIM_STRENGTH_MAP(OPTIONS_STRENGTH)
 #undef OPTIONS_STRENGTH
 };
-_Static_assert(KV_ARRAY_COUNT(strengths) <= 64, "one bit each");
 
 /* "crash_every_ms" is the fault "crash", "loss_ppm" is "loss". */
 static size_t name_length(const char *field)
@@ -38,6 +38,25 @@ static size_t name_length(const char *field)
         }
     }
     return len;
+}
+
+static bool same_name(uint32_t a, uint32_t b)
+{
+    size_t len = name_length(strengths[a].field);
+
+    return name_length(strengths[b].field) == len &&
+           memcmp(strengths[a].field, strengths[b].field, len) == 0;
+}
+
+uint64_t options_fault_bit(uint32_t number)
+{
+    uint32_t first = 0;
+
+    while (!same_name(first, number)) {
+        first++;
+    }
+    KV_ASSERT(first < 64);
+    return (uint64_t)1 << first;
 }
 
 const char *options_fault_name(uint32_t number)
@@ -59,10 +78,20 @@ bool options_fault_is_on(const struct sim_swarm *w, uint32_t number)
 void options_apply(const struct sim_options *o, struct sim_swarm *w)
 {
     for (uint32_t i = 0; i < KV_ARRAY_COUNT(strengths); i++) {
-        if ((o->without >> i & 1) != 0) {
+        if ((o->without & options_fault_bit(i)) != 0) {
             *strength_of(w, i) = 0;
         }
     }
+}
+
+static uint64_t faults_all(void)
+{
+    uint64_t all = 0;
+
+    for (uint32_t i = 0; i < KV_ARRAY_COUNT(strengths); i++) {
+        all |= options_fault_bit(i);
+    }
+    return all;
 }
 
 /* "crash,loss" or "all": their bits. False: one is not known. */
@@ -78,7 +107,7 @@ static bool faults_named(const char *list, uint64_t *out)
 
             if ((name_length(field) == len && memcmp(field, list, len) == 0) ||
                 (len == 3 && memcmp(list, "all", 3) == 0)) {
-                *out |= (uint64_t)1 << i;
+                *out |= options_fault_bit(i);
                 known = true;
             }
         }
@@ -88,6 +117,27 @@ static bool faults_named(const char *list, uint64_t *out)
         list += len + (list[len] == ',');
     }
     return true;
+}
+
+/* The same with kinds of clients. */
+static bool kinds_named(const char *list, uint32_t *out)
+{
+    *out = 0;
+    while (*list != '\0') {
+        size_t len = strcspn(list, ",");
+        uint32_t i = 0;
+
+        while (kinds_name(i) != NULL && (strlen(kinds_name(i)) != len ||
+                                         memcmp(kinds_name(i), list, len) != 0)) {
+            i++;
+        }
+        if (kinds_name(i) == NULL) {
+            return false;
+        }
+        *out |= 1u << i;
+        list += len + (list[len] == ',');
+    }
+    return *out != 0;
 }
 
 /* ---- numbers ---- */
@@ -185,6 +235,7 @@ static void usage(FILE *out)
           "  --keep              leave their folders behind\n"
           "Instead of drawing it from the seed:\n"
           "  --nodes --groups --replicas --clients --keys --ops (per second)  N\n"
+          "  --kinds A,B         kinds of clients: plain, once, bank\n"
           "  --only A,B          no other faults than these\n"
           "  --without A,B       faults that are off; all, or of:",
           out);
@@ -207,6 +258,7 @@ enum option_code {
     OPT_CLIENTS,
     OPT_KEYS,
     OPT_OPS,
+    OPT_KINDS,
     OPT_WITHOUT,
     OPT_ONLY,
     OPT_SKIP,
@@ -224,7 +276,7 @@ enum option_code {
 
 static bool option(int code, const char *arg, struct sim_command *c)
 {
-    const uint64_t all = UINT64_MAX >> (64 - KV_ARRAY_COUNT(strengths));
+    const uint64_t all = faults_all();
     struct sim_swarm *f = &c->run.fixed;
     uint64_t named;
 
@@ -245,6 +297,8 @@ static bool option(int code, const char *arg, struct sim_command *c)
         return whole(arg, 1, SIM_KEYS_MAX, &f->keys);
     case OPT_OPS:
         return whole(arg, 1, 100000, &f->ops_per_s);
+    case OPT_KINDS:
+        return kinds_named(arg, &f->kinds);
     case OPT_WITHOUT:
     case OPT_ONLY:
         if (!faults_named(arg, &named)) {
@@ -293,6 +347,7 @@ int options_parse(int argc, char **argv, struct sim_command *out)
         {"clients", required_argument, NULL, OPT_CLIENTS},
         {"keys", required_argument, NULL, OPT_KEYS},
         {"ops", required_argument, NULL, OPT_OPS},
+        {"kinds", required_argument, NULL, OPT_KINDS},
         {"without", required_argument, NULL, OPT_WITHOUT},
         {"only", required_argument, NULL, OPT_ONLY},
         {"skip", required_argument, NULL, OPT_SKIP},
@@ -313,11 +368,10 @@ int options_parse(int argc, char **argv, struct sim_command *out)
     };
     int code;
 
-    *out = (struct sim_command){.run = {.time_ms = 20000},
+    *out = (struct sim_command){.run = {.time_ms = 20000, .program = argv[0]},
                                 .first = 1,
                                 .last = 1,
-                                .jobs = 1,
-                                .program = argv[0]};
+                                .jobs = 1};
     while ((code = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
         if (code == 'h') {
             usage(stdout);
@@ -351,16 +405,13 @@ static void print_names(uint64_t bits, FILE *out)
     const char *separator = "";
 
     for (uint32_t i = 0; i < KV_ARRAY_COUNT(strengths); i++) {
-        size_t len = name_length(strengths[i].field);
-        bool said = false;
+        uint64_t bit = options_fault_bit(i);
 
-        for (uint32_t k = 0; k < i && !said; k++) {
-            said = (bits >> k & 1) != 0 && name_length(strengths[k].field) == len &&
-                   memcmp(strengths[k].field, strengths[i].field, len) == 0;
-        }
-        if ((bits >> i & 1) != 0 && !said) {
-            fprintf(out, "%s%.*s", separator, (int)len, strengths[i].field);
+        if ((bits & bit) != 0) {
+            fprintf(out, "%s%.*s", separator, (int)name_length(strengths[i].field),
+                    strengths[i].field);
             separator = ",";
+            bits &= ~bit;
         }
     }
 }
@@ -368,7 +419,7 @@ static void print_names(uint64_t bits, FILE *out)
 /* What is off, or what is left, whichever is less to read. */
 static void print_without(const struct sim_options *o, FILE *out)
 {
-    uint64_t all = UINT64_MAX >> (64 - KV_ARRAY_COUNT(strengths));
+    const uint64_t all = faults_all();
 
     if (o->without == 0) {
         return;
@@ -376,7 +427,7 @@ static void print_without(const struct sim_options *o, FILE *out)
     if (o->without == all) {
         fputs(" --without all", out);
     } else if ((uint32_t)__builtin_popcountll(o->without) * 2 >
-               KV_ARRAY_COUNT(strengths)) {
+               (uint32_t)__builtin_popcountll(all)) {
         fputs(" --only ", out);
         print_names(all & ~o->without, out);
     } else {
@@ -400,6 +451,13 @@ void options_print(const struct sim_options *o, FILE *out)
     print_fixed("clients", o->fixed.clients, out);
     print_fixed("keys", o->fixed.keys, out);
     print_fixed("ops", o->fixed.ops_per_s, out);
+    for (uint32_t i = 0; kinds_name(i) != NULL; i++) {
+        if ((o->fixed.kinds >> i & 1) != 0) {
+            fprintf(out, "%s%s",
+                    (o->fixed.kinds & ((1u << i) - 1)) == 0 ? " --kinds " : ",",
+                    kinds_name(i));
+        }
+    }
     fputs(o->fixed.lmdb ? " --store lmdb" : "", out);
     if (o->fixed.bug != 0) {
         fprintf(out, " --bug %s", bug_name(o->fixed.bug));

@@ -25,7 +25,8 @@ struct sim_options {
     uint64_t without;       /* Bits: strengths that are off, options_fault_name(). */
     uint8_t skip[OPTIONS_SKIP_MAX / 8]; /* Bits: faults by number, from 1. */
     bool trace, heartbeats;
-    bool silent; /* No report of a failure. */
+    bool silent;         /* No report of a failure. */
+    const char *program; /* For the command that repeats it; NULL: build/kvsim. */
 };
 
 /* The whole command. */
@@ -35,7 +36,6 @@ struct sim_command {
     uint32_t jobs;        /* Processes; 0: in this one. */
     bool quiet, shrink, twice;
     const char *coverage; /* File, or NULL. */
-    const char *program;
 };
 
 /* Returns 0; 1: all is said, exit with 0; 2: wrong usage, said on stderr. */
@@ -46,6 +46,8 @@ void options_print(const struct sim_options *o, FILE *out);
 /* Faults that can be switched off, numbered from 0; NULL behind the last. Several
  * strengths of a fault share its name: all of them are meant. */
 const char *options_fault_name(uint32_t number);
+/* Its bit in `without`. */
+uint64_t options_fault_bit(uint32_t number);
 bool options_fault_is_on(const struct sim_swarm *w, uint32_t number);
 /* Switches off what the options leave out. */
 void options_apply(const struct sim_options *o, struct sim_swarm *w);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "raft/quorum.h"
+#include "tests/sim/holders.h"
 
 /* ---- the core ---- */
 
@@ -46,6 +47,76 @@ static void leave_out(struct sim *s, struct peace *p, uint32_t id)
     sim_note(s, id, "cut off for ever");
 }
 
+/* Does the log of a end behind that of b? */
+static bool is_longer(const struct raft_status *a, const struct raft_status *b)
+{
+    return a->last.term != b->last.term ? a->last.term > b->last.term
+                                        : a->last.index > b->last.index;
+}
+
+/* Somebody whom the others are hard to reconcile without: the longest log of a group
+ * is two terms behind (one is what its next election gives it anyway), and this node
+ * has neither that log nor the newest term. 0: there is nobody like that. */
+static uint32_t go_between(struct sim *s, uint32_t group)
+{
+    struct raft_status st[SIM_NODES_MAX + 1];
+    bool has[SIM_NODES_MAX + 1] = {false};
+    uint32_t longest = 0, newest = 0, between = 0;
+
+    for (uint32_t id = 1; id <= s->swarm.nodes; id++) {
+        const struct node *n = s->nodes[id].node;
+        const struct group *g = n == NULL ? NULL : node_group(n, group);
+
+        if (g == NULL) {
+            continue;
+        }
+        has[id] = true;
+        group_raft_status(g, &st[id]);
+        longest = longest == 0 || is_longer(&st[id], &st[longest]) ? id : longest;
+        newest = newest == 0 || st[id].term > st[newest].term ? id : newest;
+    }
+    for (uint32_t id = 1; id <= s->swarm.nodes; id++) {
+        between = has[id] && id != longest && id != newest ? id : between;
+    }
+    return between != 0 && st[longest].term + 1 < st[newest].term ? between : 0;
+}
+
+/* A go-between of any group, the group first first. 0: no group has one. */
+static uint32_t any_go_between(struct sim *s, uint32_t first)
+{
+    uint32_t between = 0;
+
+    for (uint32_t i = 0; i <= s->swarm.groups && between == 0; i++) {
+        between = go_between(s, (first + i) % (s->swarm.groups + 1));
+    }
+    return between;
+}
+
+static bool may_be_partial(struct sim *s)
+{
+    return s->swarm.nodes > 2 && peace_disks_are_whole(s) && is_formed(s);
+}
+
+bool peace_is_hard(struct sim *s)
+{
+    return may_be_partial(s) && any_go_between(s, 0) != 0;
+}
+
+/* Whom the core has to do without. */
+static uint32_t choose_left_out(struct sim *s)
+{
+    uint32_t id = faults_draw_between(s, 1, s->swarm.nodes);
+    uint32_t first = faults_draw_between(s, 0, s->swarm.groups);
+    uint32_t leader = operator_leader(s, first);
+    uint32_t between = any_go_between(s, first);
+
+    if (between != 0 && faults_coin(s)) {
+        return between;
+    }
+    /* The others have to do without what it has. */
+    return leader != 0 && faults_coin(s) ? leader : id;
+}
+
 void peace_begin(struct sim *s, struct peace *p)
 {
     uint32_t spare = (s->swarm.nodes - 1) / 2; /* That a quorum can do without. */
@@ -56,15 +127,10 @@ void peace_begin(struct sim *s, struct peace *p)
     for (uint32_t i = 1; i <= s->swarm.nodes; i++) {
         p->core[i] = !s->nodes[i].is_lost;
     }
-    partial = spare > 0 && peace_disks_are_whole(s) && is_formed(s) && faults_coin(s);
+    partial = may_be_partial(s) && faults_coin(s);
     for (uint32_t i = 0; partial && i < 1 + prng_below(&s->prng, spare); i++) {
-        uint32_t id = faults_draw_between(s, 1, s->swarm.nodes);
-        uint32_t leader =
-            operator_leader(s, faults_draw_between(s, 0, s->swarm.groups));
+        uint32_t id = choose_left_out(s);
 
-        if (leader != 0 && faults_coin(s)) {
-            id = leader; /* The others have to do without what it has. */
-        }
         if (p->core[id]) {
             leave_out(s, p, id);
             p->partial = true;
@@ -120,8 +186,7 @@ static bool has_quorums(const struct sim *s, const struct peace *p, uint32_t gro
            (c->voters_old_count == 0 || old >= raft_quorum_w_old(c));
 }
 
-/* By every configuration that a replica in the core goes by. */
-static bool must_live(const struct sim *s, const struct peace *p, uint32_t group)
+bool peace_lives(const struct sim *s, const struct peace *p, uint32_t group)
 {
     bool any = false;
 
@@ -143,6 +208,11 @@ static bool must_live(const struct sim *s, const struct peace *p, uint32_t group
     return any;
 }
 
+bool peace_can_tell(const struct sim *s, uint32_t node, uint32_t group)
+{
+    return s->nodes[node].node != NULL && !is_harmed(s, node, group);
+}
+
 /* ---- is it so? ---- */
 
 /* A node whose copy of the map is damaged waits for the group meta to live. */
@@ -151,7 +221,7 @@ static bool nodes_run(const struct sim *s, struct peace *p)
     for (uint32_t i = 1; i <= s->swarm.nodes; i++) {
         const struct node *n = s->nodes[i].node;
 
-        bool excused = is_harmed(s, i, 0) && !must_live(s, p, 0);
+        bool excused = is_harmed(s, i, 0) && !peace_lives(s, p, 0);
 
         if (p->core[i] && !excused &&
             (n == NULL || n->phase != NODE_RUNNING || !n->map_known)) {
@@ -200,6 +270,7 @@ static bool replicas_agree(const struct sim *s, struct peace *p, uint32_t group)
 bool peace_reached(struct sim *s, struct peace *p)
 {
     bool all = true;
+    uint32_t lock = 0;
 
     if (!client_all_idle(s)) {
         snprintf(p->why, sizeof p->why, "a client waits for an answer");
@@ -209,12 +280,16 @@ bool peace_reached(struct sim *s, struct peace *p)
         return false;
     }
     for (uint32_t group = 0; group <= s->swarm.groups; group++) {
-        if (must_live(s, p, group) && !replicas_agree(s, p, group)) {
+        if (peace_lives(s, p, group) && !replicas_agree(s, p, group)) {
             return false;
         }
     }
+    if (!holders_are_gone(s, p, &lock)) {
+        snprintf(p->why, sizeof p->why, "lock %u is still held or waited for", lock);
+        all = false;
+    }
     for (uint32_t group = 1; group <= s->swarm.groups; group++) {
-        if (!p->probed[group] && must_live(s, p, group)) {
+        if (!p->probed[group] && peace_lives(s, p, group)) {
             snprintf(p->why, sizeof p->why, "group %u takes no new write", group);
             client_probe(s, p, group);
             all = false;

@@ -56,7 +56,8 @@ void report_failure(const struct sim *s, const struct sim_options *o)
             report_groups(n);
         }
     }
-    printf("  again: build/kvsim --seed %" PRIu64, s->seed);
+    printf("  again: %s --seed %" PRIu64,
+           o->program == NULL ? "build/kvsim" : o->program, s->seed);
     options_print(o, stdout);
     printf("\n");
 }

@@ -4,9 +4,13 @@
 
 #include "raft/base/arena.h"
 #include "raft/base/err.h"
+#include "tests/sim/chain.h"
+#include "tests/sim/holders.h"
+#include "tests/sim/kinds.h"
 #include "tests/sim/levels.h"
 #include "tests/sim/options.h"
 #include "tests/sim/peace.h"
+#include "tests/sim/truth.h"
 
 void sim_fail(struct sim *s, const char *format, ...)
 {
@@ -127,6 +131,21 @@ static bool step(struct sim *s, uint64_t until_us)
     return true;
 }
 
+/* The faults end at the worst moment of the next seconds, in half of the seeds. */
+static void run_to_a_worse_moment(struct sim *s)
+{
+    uint64_t until_us = s->end_us + (uint64_t)PEACE_WORSE_MS * 1000;
+
+    if (!faults_coin(s)) {
+        return;
+    }
+    while (s->end_us < until_us && !sim_failed(s) && !peace_is_hard(s)) {
+        s->end_us += (uint64_t)PEACE_STEP_MS * 1000;
+        while (step(s, s->end_us)) {
+        }
+    }
+}
+
 /* After the faults: within a bound everything must be as one wishes. */
 static void run_to_peace(struct sim *s)
 {
@@ -140,6 +159,7 @@ static void run_to_peace(struct sim *s)
         }
         s->now_us = KV_MAX(s->now_us, begin_us + ms * 1000);
         if (!sim_failed(s) && peace_reached(s, &p)) {
+            kinds_check(s, &p);
             return;
         }
     }
@@ -159,11 +179,15 @@ static void world_free(struct sim *s)
         kv_mem_free(s->heap[i].data);
     }
     client_free_all(s);
+    truth_close(s);
+    holders_free(s);
+    chain_free(s);
     judge_close(&s->judge);
     kv_mem_free(s->heap);
     kv_mem_free(s->links);
     kv_mem_free(s->ops);
     levels_free(s);
+    arena_close(&s->peek);
 }
 
 /* In every other seed the clocks pass 24.8 or 49.7 days: 32 bits of milliseconds. */
@@ -236,6 +260,7 @@ bool sim_run(struct sim *s, uint64_t seed, const struct sim_options *o,
     chances_init(s);
     swarm_draw(s, &o->fixed);
     options_apply(o, &s->swarm);
+    arena_init(&s->peek, 4096, 0);
     watch_init(s);
     world_make(s);
     client_init_all(s);
@@ -243,6 +268,7 @@ bool sim_run(struct sim *s, uint64_t seed, const struct sim_options *o,
     s->end_us = s->now_us + (uint64_t)o->time_ms * 1000;
     while (step(s, s->end_us)) {
     }
+    run_to_a_worse_moment(s);
     if (!sim_failed(s)) {
         run_to_peace(s);
     }

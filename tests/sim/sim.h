@@ -44,6 +44,7 @@ enum {
 struct sim_swarm {
     uint32_t nodes, groups, replicas, clients, keys;
     uint32_t ops_per_s;                   /* Over all clients. */
+    uint32_t kinds;                       /* Of clients: bits, kinds.h. */
     uint32_t delay_us_min, delay_us_mean; /* One way. */
     uint32_t disk_us_min, disk_us_mean;
     uint32_t bug;           /* Planted (tests/lib/bug.h); never drawn. */
@@ -69,6 +70,55 @@ struct sim_swarm {
     X(stale_reads)       \
     X(local_by_leader)   \
     X(session_reads)     \
+    X(once_sessions)     \
+    X(once_new)          \
+    X(once_keys)         \
+    X(once_txns)         \
+    X(once_done_later)   \
+    X(once_done_again)   \
+    X(once_expired)      \
+    X(once_gave_up)      \
+    X(once_ahead)        \
+    X(once_copies)       \
+    X(once_copies_same)  \
+    X(once_copies_old)   \
+    X(once_other)        \
+    X(once_looks)        \
+    X(delranges)         \
+    X(delrange_keys)     \
+    X(delrange_more)     \
+    X(ttl_puts)          \
+    X(ttl_ended)         \
+    X(if_rev_puts)       \
+    X(bank_sums)         \
+    X(bank_transfers)    \
+    X(bank_not_there)    \
+    X(bank_cross_slot)   \
+    X(watch_opened)      \
+    X(watch_resumed)     \
+    X(watch_events)      \
+    X(watch_marks)       \
+    X(watch_overflow)    \
+    X(watch_replaced)    \
+    X(watch_cut_off)     \
+    X(watch_compacted)   \
+    X(watch_no_replica)  \
+    X(watch_unclear)     \
+    X(locks_taken)       \
+    X(locks_taken_later) \
+    X(locks_places)      \
+    X(locks_not_got)     \
+    X(locks_kept)        \
+    X(locks_released)    \
+    X(locks_infos)       \
+    X(locks_sleeps)      \
+    X(locks_ended)       \
+    X(locks_expired)     \
+    X(locks_changes)     \
+    X(locks_changes_far) \
+    X(locks_fenced)      \
+    X(locks_fenced_far)  \
+    X(locks_unsure)      \
     X(frames)            \
     X(log_jobs)          \
     X(state_jobs)        \
@@ -99,9 +149,12 @@ struct sim_counts {
 };
 
 struct sim;
+struct client_kind;
 struct sim_options;
 struct peace;
 struct mem_store;
+struct holders;
+struct chains;
 struct store_lmdb;
 
 struct sim_node {
@@ -197,8 +250,11 @@ struct sim_past {
 struct sim_client {
     struct prng prng; /* What it asks for. */
     uint32_t number;
-    uint32_t node; /* Connected to; 0 not. */
-    uint64_t conn; /* 0: none. */
+    const struct client_kind *kind;   /* Of the client, */
+    const struct client_kind *asking; /* and whose the request under way is. */
+    void *own;                        /* Of the kind. */
+    uint32_t node;                    /* Connected to; 0 not. */
+    uint64_t conn;                    /* 0: none. */
     uint32_t msgid;
     bool busy;
     bool *probe; /* Set when the write under way is done; NULL: it is no probe. */
@@ -209,6 +265,7 @@ struct sim_client {
     bool is_range;   /* Reads the keys [range_from, range_to) of a family; to
                       * UINT32_MAX: all. */
     uint32_t range_from, range_to;
+    uint32_t ttl_ms; /* Of the put under way; 0: none (vanish.c). */
     struct linear_op op;
     raft_index least[SIM_GROUPS_MAX];     /* What was committed when it was asked, */
     raft_term least_term[SIM_GROUPS_MAX]; /* and the newest term that had a leader. */
@@ -221,10 +278,30 @@ struct sim_client {
     uint64_t seen[SIM_GROUPS_MAX]; /* What the token stands for. */
     uint64_t seen_key[SIM_KEYS_MAX];
     uint64_t deadline_us;
+    uint64_t deaf_until_us; /* watcher.c: it reads nothing. */
+    uint64_t wake_us;       /* The kind wants to go on then; 0: after thinking. */
     struct scan scan;
     uint8_t *in;
     size_t in_len, in_cap;
     struct rpc_decoder decoder;
+};
+
+/* What a revision changed (truth.h). */
+struct sim_truth_rev {
+    uint8_t *changes; /* [len] */
+    uint32_t len;
+    uint32_t node; /* That showed it first. */
+    bool is_known;
+};
+struct sim_truth {
+    struct sim_truth_rev *revs; /* [cap] */
+    size_t cap;
+    uint64_t newest; /* That is known. */
+};
+/* Up to where a process was looked at. */
+struct sim_truth_seen {
+    uint64_t life;
+    uint64_t rev;
 };
 
 struct sim {
@@ -257,6 +334,11 @@ struct sim {
     size_t ops_count, ops_cap;
     uint64_t next_value;
     struct sim_past past;
+    struct sim_truth truth[SIM_GROUPS_MAX];
+    struct sim_truth_seen truth_seen[SIM_NODES_MAX + 1][SIM_GROUPS_MAX];
+    struct holders *holders;   /* Locks; NULL: no client locks. */
+    struct chains *chains;     /* What is changed under them. */
+    struct arena peek;         /* kinds.c: a value of the state. */
     char dir[STORE_DIR_BYTES]; /* With the folders of all nodes; "": none. */
     struct sim_cover cover;
     struct trace trace;
@@ -312,9 +394,15 @@ void client_from_node(struct sim *s, uint32_t node, uint64_t conn,
 void client_close_from_node(struct sim *s, uint32_t node, uint64_t conn);
 void client_node_down(struct sim *s, uint32_t node);
 bool client_all_idle(const struct sim *s);
+/* It has no request under way: its connection ends, the next one goes elsewhere. */
+void client_hang_up(struct sim *s, struct sim_client *c);
 /* An idle client writes to this group, through a node of the core. */
 void client_probe(struct sim *s, struct peace *p, uint32_t group);
 void client_free_all(struct sim *s);
+
+/* ---- watcher.c ---- */
+/* What a connection has not taken yet. */
+uint64_t watcher_queued(const struct sim *s, uint64_t conn);
 
 /* ---- watch.c: what the judge is told ---- */
 void watch_init(struct sim *s);
@@ -344,6 +432,7 @@ static inline bool sim_failed(const struct sim *s)
 /* What came of it. */
 struct sim_result {
     enum judge_number violated; /* JUDGE_NOTHING: all is well. */
+    int death; /* The signal that its process died of; 0: it did not. */
     uint64_t sim_us, failed_us; /* Simulated; when it failed. */
     uint64_t peace_us;          /* From the last fault until all was well. */
     uint64_t digest;

@@ -3,7 +3,7 @@
  * Swarm testing (Groce et al. 2012): a seed with everything on would hide what only a
  * quiet or a one-sided run shows. About half of the seeds have a given fault.
  */
-#include "tests/sim/sim.h"
+#include "tests/sim/kinds.h"
 
 static uint32_t draw(struct sim *s, uint32_t low, uint32_t high)
 {
@@ -124,6 +124,7 @@ void swarm_draw(struct sim *s, const struct sim_swarm *fixed)
                                 : draw(s, 64, 4096),
         .checkpoint_ms = draw(s, 20, 2000),
         .bug = fixed->bug,
+        .kinds = kinds_draw(s),
     };
     w->replicas = coin(s) ? 3 : 1 + draw(s, 0, 4);
     draw_network(s, &w->f);
@@ -152,6 +153,9 @@ void swarm_draw(struct sim *s, const struct sim_swarm *fixed)
     }
     if (fixed->keys != 0) {
         w->keys = fixed->keys;
+    }
+    if (fixed->kinds != 0) {
+        w->kinds = fixed->kinds;
     }
     if (fixed->ops_per_s != 0) {
         w->ops_per_s = fixed->ops_per_s;

@@ -154,6 +154,21 @@ static void sees_another_state_at_an_index(void **ctx)
     end(c, JUDGE_STATE_MACHINE);
 }
 
+static void compares_no_state_that_broke_in_the_middle_of_an_entry(void **ctx)
+{
+    struct scene *c = begin();
+
+    (void)ctx;
+    for (uint32_t i = 1; i <= 2; i++) {
+        c->view[i].st.commit = 2;
+        c->view[i].applied = (struct raft_base){.pos = {2, 2}, .hash = 102};
+        c->view[i].state_hash = 5000 + i;
+        c->view[i].state_is_broken = i == 2;
+        step(c, i, NULL);
+    }
+    end(c, JUDGE_NOTHING);
+}
+
 static void sees_an_entry_applied_before_it_is_committed(void **ctx)
 {
     struct scene *c = begin();
@@ -638,6 +653,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(lets_a_late_winner_lack_what_a_newer_term_committed),
         cmocka_unit_test(sees_another_entry_committed),
         cmocka_unit_test(sees_another_state_at_an_index),
+        cmocka_unit_test(compares_no_state_that_broke_in_the_middle_of_an_entry),
         cmocka_unit_test(sees_an_entry_applied_before_it_is_committed),
         cmocka_unit_test(sees_a_commit_index_that_goes_back),
         cmocka_unit_test(sees_a_durable_commit_index_forgotten_by_a_restart),

@@ -47,6 +47,12 @@ static bool apply(const struct linear_op *op, uint64_t *state)
         }
         *state = sum;
         return true;
+    case LINEAR_EXPIRE:
+        if (*state != op->expected) {
+            return false;
+        }
+        *state = 0;
+        return true;
     }
     return false;
 }
@@ -128,6 +134,10 @@ static void agrees_with_trying_every_order(void **ctx)
             if (counts) {
                 ops[i].kind = counting[prng_below(&p, 4)];
                 ops[i].value = linear_counter((int64_t)ops[i].value);
+            } else if (prng_below(&p, 6) == 0) {
+                ops[i].kind = LINEAR_EXPIRE;
+                ops[i].outcome = LINEAR_UNKNOWN;
+                ops[i].expected = 1 + prng_below(&p, 2);
             } else if (ops[i].kind == LINEAR_CAS && !ops[i].condition) {
                 ops[i].has_shown = prng_below(&p, 2) == 0;
                 ops[i].shown = prng_below(&p, 3);

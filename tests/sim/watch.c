@@ -1,7 +1,7 @@
 /* tests/sim/watch.c - what the judge, the trace and the coverage are told. */
 #include "raft/quorum.h"
 #include "tests/lib/mem_store.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/holders.h"
 
 /* ---- the judge's eyes ---- */
 
@@ -223,6 +223,7 @@ void watch_stepped(struct env *e, const struct env_step *step)
     state = group_state_meta(step->group);
     v.applied = state->applied;
     v.state_hash = state->state_hash;
+    v.state_is_broken = !group_state_is_whole(step->group);
     KV_ASSERT(v.group < JUDGE_GROUPS_MAX);
     if (s->judge.groups[v.group].last != NULL) {
         p = &s->judge.groups[v.group].last[n->id];
@@ -240,6 +241,9 @@ void watch_stepped(struct env *e, const struct env_step *step)
     cover_config(&s->cover, p, &v);
     trace_step(s, &v, p, step->event, step->update);
     judge_step(&s->judge, &v, step->event, step->update, step->rc);
+    if (s->holders != NULL) {
+        holders_look(s, v.node, v.group, v.applied.pos.index);
+    }
 }
 
 /* ---- processes ---- */

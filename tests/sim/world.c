@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "tests/sim/sim.h"
+#include "tests/sim/truth.h"
 
 static struct sim_node *of_env(struct env *e)
 {
@@ -161,9 +162,7 @@ static uint64_t env_link_queued(struct env *e, uint64_t link)
 
 static uint64_t env_conn_queued(struct env *e, uint64_t conn)
 {
-    (void)e;
-    (void)conn;
-    return 0;
+    return watcher_queued(of_env(e)->sim, conn);
 }
 
 static void env_link_close(struct env *e, uint64_t link)
@@ -178,6 +177,7 @@ static int env_conn_send(struct env *e, uint64_t conn, struct kv_bytes messages)
     if (is_dying(of_env(e))) {
         return 0;
     }
+    truth_look(of_env(e)->sim, of_env(e)->id);
     client_from_node(of_env(e)->sim, of_env(e)->id, conn, messages);
     return 0;
 }
@@ -275,6 +275,7 @@ static void world_config(const struct sim *s, uint32_t id, struct node_config *c
     /* Small enough for a start to be cheap, and for limits to be met. */
     c->memory_bytes_max = 16 * 1024 * 1024;
     c->max_connections = 64;
+    c->history_bytes_max = 256 * 1024;
     c->requests_max = 4096;
     c->vnodes = 32;
     c->scrub_bytes_per_s = 128 * 1024;
@@ -409,4 +410,5 @@ void world_turn_end(struct sim *s, uint32_t id)
                                         .arg = deadline_us});
     }
     watch_turn(s, id);
+    truth_look(s, id);
 }

@@ -216,6 +216,81 @@ static void reports_a_damaged_row(void **state)
     assert_int_equal(state_put(f->state, &row), KV_EDAMAGED);
 }
 
+/* A look and the change behind it: the second one does not ask the store again, which
+ * the store shows by being damaged in between. */
+static void a_change_asks_the_store_once_after_a_look(void **state)
+{
+    struct fixture *f = *state;
+    struct row record = {.kind = ROW_RECORD, .key = kv_bytes_str("r"), .rev = 9};
+    struct row found;
+    uint64_t hash;
+    bool existed;
+
+    put(f, "a", "1");
+    hash = state_meta_get(f->state)->state_hash;
+    assert_int_equal(state_put(f->state, &record), 0);
+    checkpoint(f);
+    assert_int_equal(state_get(f->state, ROW_RECORD, record.key, &f->arena, &found), 0);
+    value_is(f, "b", NULL);
+    assert_true(mem_store_flip_row(f->disk, 0, ROW_RECORD, record.key, 3));
+    assert_int_equal(state_del(f->state, ROW_RECORD, record.key, &existed), 0);
+    assert_true(existed);
+    assert_int_equal(state_meta_get(f->state)->state_hash, hash);
+    assert_int_equal(state_meta_get(f->state)->rows_count, 1);
+    put(f, "b", "2");
+    assert_int_equal(state_meta_get(f->state)->rows_count, 2);
+}
+
+/* What a look found is not true any more once a checkpoint has changed the store. */
+static void a_look_ends_with_a_checkpoint(void **state)
+{
+    struct fixture *f = *state;
+    struct state_frozen frozen;
+    struct store *s = mem_store_base(f->disk);
+    struct row row = {.kind = ROW_RECORD, .key = kv_bytes_str("r"), .rev = 9};
+    struct row found;
+    bool existed;
+
+    put(f, "a", "1");
+    assert_int_equal(state_get(f->state, ROW_RECORD, row.key, &f->arena, &found),
+                     KV_ENOTFOUND);
+    assert_int_equal(state_put(f->state, &row), 0);
+    assert_int_equal(state_freeze(f->state, &frozen), 0);
+    assert_int_equal(
+        s->ops->checkpoint(s, 0, &frozen.meta, frozen.rows, frozen.rows_count), 0);
+    state_checkpointed(f->state, true);
+    assert_int_equal(state_del(f->state, ROW_RECORD, row.key, &existed), 0);
+    assert_true(existed);
+    assert_int_equal(state_meta_get(f->state)->rows_count, 1);
+}
+
+static void shown(void *ctx, const struct row *before, const struct row *after)
+{
+    struct kv_bytes *seen = ctx;
+
+    assert_non_null(before);
+    assert_int_equal(after->kind, ROW_KV);
+    assert_int_equal(before->value.len, 5);
+    memcpy((void *)(uintptr_t)seen->data, before->value.data, 5);
+}
+
+static void a_row_that_was_looked_at_is_shown_when_it_changes(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t room[6] = {0};
+    struct kv_bytes seen = kv_bytes(room, sizeof room);
+    struct state_observer observer = {shown, &seen, ROW_KV};
+    struct row record = {.kind = ROW_RECORD, .key = kv_bytes_str("r")};
+
+    put(f, "a", "first");
+    checkpoint(f);
+    value_is(f, "a", "first"); /* Kept: nobody wants it shown yet. */
+    state_observe(f->state, &observer);
+    assert_int_equal(state_put(f->state, &record), 0); /* Not shown. */
+    put(f, "a", "other");
+    assert_string_equal((char *)room, "first");
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +302,11 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(is_full_only_while_one_delta_is_frozen, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(reports_a_damaged_row, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_change_asks_the_store_once_after_a_look,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_look_ends_with_a_checkpoint, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_row_that_was_looked_at_is_shown_when_it_changes, setup, teardown),
         cmocka_unit_test(equals_a_naive_store_after_random_steps),
     };
 
